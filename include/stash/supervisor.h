@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a tree of workers is, with OTP's words and rules; running one, and
+ * stopping it. Specs are data: they are copied by each call and may be freed
+ * or changed after it.
+ *
+ * All zero is the default, even where OTP has a meaning for 0: the constants
+ * below say that. Members marked "reserved" keep their place for a later
+ * version and must be zero in this one, else STASH_E_SPEC. Elements of an array
+ * of specs lie array[0].size apart.
+ */
+#ifndef STASH_SUPERVISOR_H
+#define STASH_SUPERVISOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stash/behaviour.h>
+#include <stash/client.h>
+#include <stash/error.h>
+#include <stash/version.h>
+
+/* Who is restarted when a child ends. Since 0.1.0. */
+enum stash_strategy {
+	STASH_ONE_FOR_ONE = 0,
+	STASH_ONE_FOR_ALL = 1,
+	STASH_REST_FOR_ONE = 2,
+	STASH_SIMPLE_ONE_FOR_ONE = 3 /* for a later version: STASH_E_SPEC */
+};
+
+/* When a child is restarted: always, after a crash only, never. Since 0.1.0. */
+enum stash_restart { STASH_PERMANENT = 0, STASH_TRANSIENT = 1, STASH_TEMPORARY = 2 };
+
+/*
+ * Whether a supervisor ends when its significant children do; others than never
+ * are for a later version. Since 0.1.0.
+ */
+enum stash_auto_shutdown { STASH_AUTO_NEVER = 0, STASH_AUTO_ANY_SIGNIFICANT = 1, STASH_AUTO_ALL_SIGNIFICANT = 2 };
+
+/* When a transition counts as safe, so that its reply is sent. Since 0.1.0. */
+enum stash_ack {
+	STASH_ACK_DEFAULT = 0, /* as the store's */
+	STASH_ACK_CRASH = 1,   /* no crash of any process loses it; the store's default */
+	STASH_ACK_DISK = 2     /* a power failure doesn't either */
+};
+
+/* How a program says that it is ready. Since 0.1.0. */
+enum stash_notify {
+	STASH_NOTIFY_STASH = 0, /* by libstash */
+	STASH_NOTIFY_NONE = 1,	/* not at all */
+	STASH_NOTIFY_SD = 2	/* by sd_notify's protocol; for a later version */
+};
+
+/*
+ * What is done about a state that keeps crashing its worker; for a later
+ * version.
+ */
+enum stash_on_poison {
+	STASH_POISON_HOLD = 0,
+	STASH_POISON_ROLLBACK = 1,
+	STASH_POISON_RESET = 2,
+	STASH_POISON_ESCALATE = 3
+};
+
+/* Values of fields with a meaning of their own. Since 0.1.0. */
+enum {
+	STASH_INFINITY = -1,	/* each field that ends in _ms: no limit */
+	STASH_BRUTAL_KILL = -2, /* shutdown_ms: SIGKILL at once */
+	STASH_NO_RESTARTS = -1	/* intensity: OTP's 0 */
+};
+
+struct stash_supervisor_spec;
+
+/*
+ * A child. Exactly one of behaviour, behaviour_name, module, exec and
+ * supervisor is set. Since 0.1.0.
+ */
+struct stash_child_spec {
+	size_t size;	/* sizeof(struct stash_child_spec) */
+	const char *id; /* in its supervisor, unique there; 1 to STASH_NAME_MAX bytes */
+	/*
+	 * NULL: the id; "": none: can't be called, keeps no state. Unique in a
+	 * directory: a start with a taken one is STASH_E_EXIST
+	 */
+	const char *name;
+	const struct stash_behaviour *behaviour;	/* not through a client: there behaviour_name */
+	const char *behaviour_name;			/* one of the options' behaviours */
+	const char *module;				/* path of a .so */
+	const char *const *exec;			/* a program and its arguments, ends with NULL */
+	const char *const *args;			/* the worker's argv[1] and on, ends with NULL; NULL: none */
+	const struct stash_supervisor_spec *supervisor; /* a nested one; its id is not used */
+	uint32_t restart;				/* enum stash_restart */
+	uint32_t significant;				/* reserved for auto_shutdown: 0 */
+	uint32_t notify;				/* enum stash_notify, of exec */
+	uint32_t ack;					/* enum stash_ack */
+	uint32_t type;					/* reserved for what is reported: 0, by what it is */
+	/* time to stop in, then SIGKILL; 0: 5,000, for a supervisor infinity; STASH_INFINITY; STASH_BRUTAL_KILL */
+	int32_t shutdown_ms;
+	int32_t start_timeout_ms;    /* for init; 0: 60,000; STASH_INFINITY */
+	uint32_t on_supervisor_loss; /* reserved: 0, keep running */
+	uint32_t no_persist;	     /* 1: plain OTP, every start from zero */
+	uint32_t max_attempts;	     /* incarnations killed on one message before it is set aside; 0: 3 */
+	int32_t handler_timeout_ms;  /* reserved for a bound on callbacks: 0, infinity */
+	uint32_t history;	     /* reserved for the count of stored states: 0, which is 16 */
+	uint32_t poison_after;	     /* reserved: 0 */
+	uint32_t on_poison;	     /* reserved: 0 */
+};
+
+/* A supervisor: its children, in their order of starting. Since 0.1.0. */
+struct stash_supervisor_spec {
+	size_t size;				 /* sizeof(struct stash_supervisor_spec) */
+	const char *id;				 /* NULL at the top: "root" */
+	uint32_t strategy;			 /* enum stash_strategy */
+	uint32_t auto_shutdown;			 /* reserved: STASH_AUTO_NEVER */
+	int32_t intensity;			 /* restarts allowed in period_s; 0: 1; STASH_NO_RESTARTS */
+	uint32_t period_s;			 /* in seconds; 0: 5 */
+	const struct stash_child_spec *children; /* nchildren of them; NULL if that is 0 */
+	size_t nchildren;
+};
+
+/* For stash_supervise(). Since 0.1.0. */
+struct stash_supervise_options {
+	size_t size;	      /* sizeof(struct stash_supervise_options) */
+	const char *run_dir;  /* of slots and socket, on tmpfs; NULL: chosen by dir */
+	uint64_t store_bytes; /* quota of the store; 0: 1 GiB */
+	uint32_t ack;	      /* enum stash_ack, for all children; 0: STASH_ACK_CRASH */
+	/* what specs name by behaviour_name; ends with NULL; or NULL */
+	const struct stash_behaviour *const *behaviours;
+	/* gets each line of the log (LOG_* of syslog.h, no newline); NULL: standard error */
+	void (*log)(void *arg, int priority, const char *line);
+	void *log_arg; /* log's first argument */
+};
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Runs a tree on a directory until it has ended.
+ * spec: the top supervisor. dir: the store's directory, made if it isn't there;
+ * NULL: $STASH_DIR, else /var/lib/stash. options: NULL for the default. All are
+ * borrowed until it returns.
+ *
+ * Returns 0 after an orderly stop; STASH_E_START: a child didn't start;
+ * _ESCALATED: too many restarts; _SPEC: the specification is wrong; _BUSY: the
+ * directory is in use by another stashd; _FORMAT, _CORRUPT: of the store.
+ *
+ * Blocks, and owns this process until then; to be called before any thread is
+ * started. Takes SIGTERM, SIGINT, SIGHUP and SIGCHLD and gives them back.
+ * Since 0.1.0.
+ */
+STASH_API int stash_supervise(
+    const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options);
+
+/*
+ * Calls fn for each child of a supervisor, in OTP's order (the last started
+ * first). supervisor: its path, "root/web". fn not 0: stop, and return it.
+ * Returns 0; STASH_E_NOENT; _TIMEDOUT. Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_which_children(
+    struct stash_client *client, const char *supervisor, stash_process_fn *fn, void *arg, int timeout_ms);
+
+/*
+ * Stops the whole tree, in reverse order, and stashd with it. Returns 0 when it
+ * has ended; STASH_E_ACCES; _TIMEDOUT: it is still stopping. Blocks up to
+ * timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_stop(struct stash_client *client, int timeout_ms);
+
+/*
+ * Stops the worker of that name in order and starts it again; counts as no
+ * restart. Returns 0 when it runs; STASH_E_NOENT, _ACCES, _START, _TIMEDOUT.
+ * Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_bounce(struct stash_client *client, const char *name, int timeout_ms);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

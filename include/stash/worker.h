@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What a worker's code may ask of the library. Each function names the contexts
+ * in which it may be called: "callback" is inside a behaviour's callback, on its
+ * thread; "event" is a handler of the worker's libevent base, between callbacks;
+ * "any" is both, and the worker's other threads. Elsewhere: STASH_E_INVAL.
+ *
+ * Inside a callback everything here belongs to its transition: it leaves once,
+ * when the transition is safe, and not at all when the callback fails. From an
+ * event handler and from other threads it takes effect at once; there the state
+ * is not to be touched. No function here blocks. data, len is copied before a
+ * call returns; NULL with 0 is an empty payload.
+ */
+#ifndef STASH_WORKER_H
+#define STASH_WORKER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stash/behaviour.h>
+#include <stash/error.h>
+#include <stash/message.h>
+#include <stash/version.h>
+
+struct event_base;
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * Answers the call in hand, once: len bytes, up to STASH_DATA_MAX. Context:
+ * callback handle_call. Returns 0, so that "return stash_reply(...)" is right;
+ * STASH_E_TOOBIG; STASH_E_INVAL if there is no call in hand or it has its
+ * answer. Since 0.1.0.
+ */
+#if defined(__cplusplus) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow" /* g++ takes struct stash_reply for a hidden constructor */
+#endif
+STASH_API int stash_reply(struct stash_worker *worker, const void *data, size_t len);
+#if defined(__cplusplus) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
+
+/* The same with a payload made by printf's rules, without the NUL. Since 0.1.0. */
+STASH_API int stash_replyf(struct stash_worker *worker, const char *fmt, ...) STASH_PRINTF(2, 3);
+
+/*
+ * The same with an error: the caller gets STASH_E_APP, app_code in reply->code,
+ * and the text as data. Returns 0: the transition counts, and the worker goes
+ * on. Since 0.1.0.
+ */
+STASH_API int stash_reply_error(struct stash_worker *worker, int app_code, const char *fmt, ...) STASH_PRINTF(3, 4);
+
+/*
+ * Answers a call that STASH_NOREPLY has left open, of this incarnation or of an
+ * earlier one. from: a copy of msg->from. Context: callback. Returns 0;
+ * STASH_E_NOENT if the caller is gone or has its answer, which does no harm;
+ * STASH_E_TOOBIG. Since 0.1.0.
+ */
+STASH_API int stash_reply_to(struct stash_worker *worker, const struct stash_from *from, const void *data, size_t len);
+
+/*
+ * Whether that caller lives and its deadline hasn't passed. Context: callback,
+ * event. Since 0.1.0.
+ */
+STASH_API bool stash_from_waits(struct stash_worker *worker, const struct stash_from *from);
+
+/*
+ * Lets it crash, with a reason in words: "return stash_fail(...)". Context:
+ * callback. Returns STASH_E_APP. Since 0.1.0.
+ */
+STASH_API int stash_fail(struct stash_worker *worker, const char *fmt, ...) STASH_PRINTF(2, 3);
+
+/*
+ * Sends a message to oneself, of kind STASH_MSG_POST: so do event handlers and
+ * threads change the state. Ends with this incarnation. tag: 1 to STASH_TAG_MAX
+ * bytes. Context: any. Returns 0; STASH_E_TOOBIG; STASH_E_BUSY if too many are
+ * waiting. Since 0.1.0.
+ */
+STASH_API int stash_post(struct stash_worker *worker, const char *tag, const void *data, size_t len);
+
+/*
+ * The worker's name; good as long as the worker, never NULL. Context: any.
+ * Since 0.1.0.
+ */
+STASH_API const char *stash_self(const struct stash_worker *worker);
+
+/* What init was given; good as long as the worker. Context: any. Since 0.1.0. */
+STASH_API const struct stash_init *stash_init_info(const struct stash_worker *worker);
+
+/*
+ * The behaviour's local_size bytes, aligned to 64, the same from init to
+ * terminate; NULL if local_size is 0. Context: callback, event. Since 0.1.0.
+ */
+STASH_API void *stash_local(struct stash_worker *worker);
+
+/*
+ * One line into stashd's log, under the worker's name. priority: LOG_* of
+ * syslog.h. Leaves at once, also when the callback fails. Context: any. Since
+ * 0.1.0.
+ */
+STASH_API void stash_log(struct stash_worker *worker, int priority, const char *fmt, ...) STASH_PRINTF(3, 4);
+
+/*
+ * Sends a message of kind STASH_MSG_TIMER to oneself in ms milliseconds; 0: as
+ * soon as possible. Ends with this incarnation: init arms it again. Stores in
+ * *ref, which may be NULL, the number by which it can be cancelled, and which
+ * the message carries. Context: callback, event. Returns 0; STASH_E_TOOBIG.
+ * Since 0.1.0.
+ */
+STASH_API int stash_send_after(
+    struct stash_worker *worker, uint64_t ms, const char *tag, const void *data, size_t len, int64_t *ref);
+
+/*
+ * The same again and again, every ms milliseconds, ms > 0; late ticks come as
+ * one. Since 0.1.0.
+ */
+STASH_API int stash_send_interval(
+    struct stash_worker *worker, uint64_t ms, const char *tag, const void *data, size_t len, int64_t *ref);
+
+/*
+ * Cancels a timer. Context: callback, event. Returns 0: it won't come;
+ * STASH_E_NOENT: it has come, or was another incarnation's. Since 0.1.0.
+ */
+STASH_API int stash_cancel_timer(struct stash_worker *worker, int64_t ref);
+
+/*
+ * The worker's libevent 2.1 base, for events of its own; borrowed, never to be
+ * looped, broken or freed. Context: callback, event; elsewhere NULL. Since
+ * 0.1.0.
+ */
+STASH_API struct event_base *stash_worker_events(struct stash_worker *worker);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
