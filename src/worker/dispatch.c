@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * dispatch.c: one message through its callback.
+ * The black box names it before user code runs.  What the callback did counts only when it returns without an error;
+ * else state, replies and posts are as they were before, and the worker ends.
+ */
+#include <string.h>
+
+#include <stash/worker.h>
+#include <syslog.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/point.h"
+#include "worker/worker.h"
+
+static const char crashed[] = "this message crashed its worker and was set aside; it is not in the state";
+
+static void
+note(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand)
+{
+	struct stash__box *box = w->out.box;
+	size_t n = strnlen(msg->tag, STASH_TAG_MAX);
+
+	memcpy(box->tag, msg->tag, n);
+	box->tag[n] = '\0';
+	atomic_store_explicit(&box->kind, msg->kind, memory_order_relaxed);
+	atomic_store_explicit(&box->attempt, msg->attempt, memory_order_relaxed);
+	atomic_store_explicit(&box->len, msg->len, memory_order_relaxed);
+	atomic_store_explicit(&box->batch, w->batch, memory_order_relaxed);
+	atomic_store_explicit(&box->since, (uint64_t)w->now, memory_order_relaxed);
+	atomic_store_explicit(&box->in_hand, hand, memory_order_release);
+	atomic_store_explicit(&box->phase, STASH__PHASE_CALLBACK, memory_order_release);
+}
+
+static int
+callback(struct stash_worker *w, const struct stash_msg *msg)
+{
+	const struct stash_behaviour *b = w->behaviour;
+
+	switch (msg->kind) {
+	case STASH_MSG_CALL:
+		return b->handle_call != NULL ? b->handle_call(w, w->state, msg) : STASH_E_UNKNOWN;
+	case STASH_MSG_CAST:
+		return b->handle_cast != NULL ? b->handle_cast(w, w->state, msg) : STASH_E_UNKNOWN;
+	default:
+		if (b->handle_info != NULL)
+			return b->handle_info(w, w->state, msg);
+		stash_log(w, LOG_WARNING, "message %s dropped: the behaviour %s has no handle_info", msg->tag, b->name);
+		return STASH_OK;
+	}
+}
+
+/* The callback's change, if any, becomes part of the batch. */
+static void
+keep(struct stash_worker *w)
+{
+	size_t n = w->behaviour->state_size;
+
+	if (n > 0 && memcmp(w->state, w->before, n) != 0) {
+		memcpy(w->before, w->state, n);
+		w->dirty = true;
+		w->version++;
+	}
+	stash__post_release(w);
+}
+
+/* The callback failed: as if this message had not been; those before it count. */
+static void
+fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int result)
+{
+	char text[STASH__BOX_TEXT];
+	struct mailbox *mb = w->last_taken;
+	const char *why = w->failed_in_words ? stash_errmsg() : stash_strerror(result);
+
+	if (result == STASH_E_UNKNOWN && !w->failed_in_words) {
+		(void)stash__fail(result, "%s knows no message %s", w->start.name, msg->tag);
+		why = stash_errmsg();
+	}
+	strncpy(text, why, sizeof text - 1);
+	text[sizeof text - 1] = '\0';
+	memcpy(w->state, w->before, w->behaviour->state_size);
+	stash__mailbox_rollback(w);
+	stash__post_drop(w);
+	if (mb != NULL) {
+		mb->req_head = w->hand_head;
+		mb->req_count--;
+	}
+	w->batch--;
+	if (w->batch > 0)
+		(void)stash__submit(w, 0);
+	w->batch = 1;
+	note(w, msg, hand);
+	stash__crash_note(w, result, text);
+	w->ending = result;
+}
+
+/* Judges what the callback returned. */
+static void
+judge(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int result)
+{
+	bool call = msg->kind == STASH_MSG_CALL;
+
+	if (result == STASH_NOREPLY && call) {
+		keep(w);
+		return;
+	}
+	if (result != STASH_OK && result != STASH_STOP && result != STASH_STOP_SHUTDOWN) {
+		if (result > 0) {
+			result = stash__fail(STASH_E_INVAL, "the callback for %s returned %d, which is no result of its kind", msg->tag, result);
+			w->failed_in_words = true;
+		}
+		fail(w, msg, hand, result);
+		return;
+	}
+	if (call && !w->replied && result == STASH_OK)
+		(void)stash__mailbox_reply(w, w->from, w->message.head.number, STASH_OK, 0, NULL, 0);
+	keep(w);
+	if (result != STASH_OK) {
+		atomic_store(&w->out.box->asked, result == STASH_STOP ? 1 : 2);
+		w->ending = result;
+	}
+}
+
+void
+stash__dispatch(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand)
+{
+	int result;
+
+	w->batch++;
+	note(w, msg, hand);
+	STASH_POINT("worker_taken");
+	w->replied = w->failed_in_words = false;
+	w->in_callback = true;
+	result = callback(w, msg);
+	w->in_callback = false;
+	STASH_POINT("worker_replied");
+	atomic_store_explicit(&w->out.box->phase, STASH__PHASE_BETWEEN, memory_order_release);
+	judge(w, msg, hand, result);
+}
+
+static uint32_t
+attempt(const struct stash_worker *w, const struct mailbox *mb, uint64_t number)
+{
+	const struct stash__base *b = w->base;
+
+	return b->again_attempts > 0 && b->again_place == mb->place && b->again_number == number ? b->again_attempts + 1 : 1;
+}
+
+void
+stash__dispatch_request(struct stash_worker *w, struct mailbox *mb)
+{
+	const struct stash__message *m = &w->message;
+	struct stash_msg msg = {
+		.tag = m->tag,
+		.data = m->data,
+		.len = m->head.len,
+		.kind = m->head.kind,
+		.attempt = attempt(w, mb, m->head.number),
+		.uid = mb->uid,
+		.pid = mb->pid,
+	};
+
+	if (m->head.number == mb->aside) {
+		w->batch++;
+		if (m->head.kind == STASH_MSG_CALL)
+			(void)stash__mailbox_reply(w, mb, m->head.number, STASH_E_CRASHED, 0, crashed, sizeof crashed - 1);
+		return;
+	}
+	if (m->head.kind == STASH_MSG_CALL) {
+		if (m->head.deadline < w->now) {
+			w->batch++;
+			return;
+		}
+		w->from = mb;
+		memcpy(msg.from.word, mb->channel.id, STASH__ID);
+		msg.from.word[2] = m->head.number;
+		msg.from.word[3] = (uint64_t)m->head.deadline;
+	}
+	stash__dispatch(w, &msg, STASH__HAND(w->start.incarnation, mb->place, m->head.number));
+}
+
+int
+stash__dispatch_init(struct stash_worker *w)
+{
+	int result = STASH_OK;
+
+	w->failed_in_words = false;
+	if (w->behaviour->init != NULL) {
+		w->in_callback = true;
+		result = w->behaviour->init(w, w->state, &w->init);
+		w->in_callback = false;
+	}
+	if (result == STASH_OK) {
+		keep(w);
+		return STASH_OK;
+	}
+	if (result == STASH_IGNORE)
+		return result;
+	if (result > 0)
+		return stash__fail(STASH_E_INVAL, "init of %s returned %d, which is no result of it", w->start.name, result);
+	if (!w->failed_in_words)
+		return stash__fail(result, "init of %s failed: %s", w->start.name, stash_strerror(result));
+	return result;
+}
+
+void
+stash__dispatch_terminate(struct stash_worker *w, enum stash_reason reason)
+{
+	if (w->ending >= 0) {
+		atomic_store(&w->out.box->in_hand, 0);
+		stash__worker_phase(w, STASH__PHASE_TERMINATE);
+	}
+	if (w->behaviour->terminate == NULL)
+		return;
+	stash__mailbox_hand(w, NULL);
+	w->in_callback = true;
+	w->behaviour->terminate(w, w->state, reason);
+	w->in_callback = false;
+	keep(w);
+}

@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * mailbox.c: the channels of a worker.
+ * Positions here are the worker's own copies; the channel's page is only written when something is published, and what it
+ * says of the client is believed only as far as it has been checked.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "shm/bell.h"
+#include "worker/worker.h"
+
+#define REAP_MAX 64 /* rows deleted with one entry */
+
+struct mailbox *
+stash__mailbox_find(const struct stash_worker *w, const uint8_t id[STASH__ID])
+{
+	for (size_t i = 0; i < w->nmailboxes; i++)
+		if (memcmp(w->mailboxes[i]->channel.id, id, STASH__ID) == 0)
+			return w->mailboxes[i];
+	return NULL;
+}
+
+/* ---- attach ---- */
+
+static int
+make_room(struct stash_worker *w)
+{
+	size_t room = w->room_mailboxes == 0 ? 16 : w->room_mailboxes * 2;
+	void *mailboxes, *touched, *positions;
+
+	if (w->nmailboxes < w->room_mailboxes)
+		return STASH_OK;
+	mailboxes = reallocarray(w->mailboxes, room, sizeof(struct mailbox *));
+	if (mailboxes != NULL)
+		w->mailboxes = mailboxes;
+	touched = reallocarray(w->touched, room, sizeof(struct mailbox *));
+	if (touched != NULL)
+		w->touched = touched;
+	positions = reallocarray(w->positions, room, sizeof(struct stash__position));
+	if (positions != NULL)
+		w->positions = positions;
+	if (mailboxes == NULL || touched == NULL || positions == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for %zu channels", room);
+	w->room_mailboxes = room;
+	return STASH_OK;
+}
+
+/* The channel's row: in the base as it was at GO, else (a channel made since) in the base as it is now. */
+static int
+find_row(struct stash_worker *w, uint32_t place, const uint8_t id[STASH__ID], struct stash__row *row)
+{
+	struct stash__base *now = NULL;
+	const struct stash__base *base = w->base;
+	int result = STASH_OK;
+
+	if (place >= base->nrows || memcmp(stash__base_rows(base)[place].id, id, STASH__ID) != 0) {
+		result = stash__base_copy(&w->in, &now);
+		if (result < 0)
+			return result;
+		base = now;
+	}
+	if (place < base->nrows && stash__base_rows(base)[place].used && memcmp(stash__base_rows(base)[place].id, id, STASH__ID) == 0)
+		*row = stash__base_rows(base)[place];
+	else
+		result = stash__fail(STASH_E_PROTO, "the channel isn't known here any more: what became of its calls isn't known");
+	free(now);
+	return result;
+}
+
+/* What was published must not lie beyond what the base knows: the store would have gone back in time. */
+static int
+check_positions(const struct stash__channel *c, const struct stash__row *row)
+{
+	uint64_t rep_tail = atomic_load(&c->page->rep_tail), req_head = atomic_load(&c->page->req_head);
+
+	if (rep_tail > row->rep_bytes || req_head > row->req_bytes || atomic_load(&c->page->req_tail) < row->req_bytes)
+		return stash__fail(STASH_E_PROTO, "the channel has answers that the store doesn't know of: what became of its calls isn't known");
+	return STASH_OK;
+}
+
+static int
+open_mailbox(struct stash_worker *w, struct mailbox *mb, const uint8_t id[STASH__ID], int memfd)
+{
+	struct stash__row row = { .used = 0 };
+	int result = stash__channel_map(&mb->channel, memfd);
+
+	if (result == STASH_OK && memcmp(mb->channel.id, id, STASH__ID) != 0)
+		result = stash__fail(STASH_E_PROTO, "a channel was handed over under another one's id");
+	if (result == STASH_OK)
+		result = find_row(w, mb->place, id, &row);
+	if (result == STASH_OK)
+		result = check_positions(&mb->channel, &row);
+	if (result == STASH_OK)
+		result = make_room(w);
+	if (result < 0)
+		return result;
+	mb->req_head = row.req_bytes;
+	mb->req_count = row.req_count;
+	mb->rep_tail = row.rep_bytes;
+	mb->rep_count = row.rep_count;
+	mb->aside = row.aside;
+	return STASH_OK;
+}
+
+static void
+free_mailbox(struct mailbox *mb)
+{
+	stash__channel_unmap(&mb->channel);
+	if (mb->bell >= 0)
+		close(mb->bell);
+	free(mb);
+}
+
+int
+stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid, uint32_t pid, int memfd,
+    int bell)
+{
+	struct mailbox *mb = calloc(1, sizeof *mb);
+	int result;
+
+	if (mb == NULL) {
+		close(bell);
+		return stash__fail(STASH_E_NOMEM, "no memory for a channel");
+	}
+	*mb = (struct mailbox) { .bell = bell, .place = place, .gone = gone, .uid = uid, .pid = pid };
+	result = open_mailbox(w, mb, id, memfd);
+	if (result < 0) {
+		stash__control_refused(w, id, result, stash_errmsg());
+		free_mailbox(mb);
+		return STASH_OK; /* the channel's end, not the worker's */
+	}
+	w->mailboxes[w->nmailboxes++] = mb;
+	w->leaving += gone;
+	/* The predecessor may have died before it published what is safe. */
+	result = stash__publish(w, mb, w->base->changed);
+	if (!gone)
+		stash__bell_ring(bell);
+	return result;
+}
+
+void
+stash__mailbox_gone(struct stash_worker *w, const uint8_t id[STASH__ID])
+{
+	struct mailbox *mb = stash__mailbox_find(w, id);
+
+	if (mb == NULL) {
+		stash__control_detached(w, id); /* refused or unknown: nothing here holds it */
+		return;
+	}
+	w->leaving += !mb->gone && !mb->broken;
+	mb->gone = true;
+}
+
+/* ---- messages ---- */
+
+static void
+touch(struct stash_worker *w, struct mailbox *mb)
+{
+	if (mb->touched)
+		return;
+	mb->touched = true;
+	w->touched[w->ntouched++] = mb;
+}
+
+static void
+mark(struct stash_worker *w, struct mailbox *mb)
+{
+	if (mb->mark == w->messages)
+		return;
+	mb->mark = w->messages;
+	mb->mark_tail = mb->rep_tail;
+	mb->mark_count = mb->rep_count;
+	mb->mark_touched = mb->touched;
+}
+
+void
+stash__mailbox_hand(struct stash_worker *w, struct mailbox *mb)
+{
+	w->messages++;
+	w->from = NULL;
+	w->last_taken = mb;
+	if (mb == NULL)
+		return;
+	w->hand_head = mb->req_head;
+	mark(w, mb);
+}
+
+void
+stash__mailbox_rollback(struct stash_worker *w)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < w->ntouched; i++) {
+		struct mailbox *mb = w->touched[i];
+		if (mb->mark == w->messages) {
+			mb->rep_tail = mb->mark_tail;
+			mb->rep_count = mb->mark_count;
+			mb->touched = mb->mark_touched;
+		}
+		if (mb->touched)
+			w->touched[kept++] = mb;
+	}
+	w->ntouched = kept;
+}
+
+bool
+stash__mailbox_ready(const struct mailbox *mb)
+{
+	return stash__request_waits(&mb->channel, mb->req_head) && !mb->broken && !mb->deleting &&
+	    (mb->gone || stash__reply_room(&mb->channel, mb->rep_tail));
+}
+
+int
+stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
+{
+	uint64_t head = mb->req_head;
+	int result;
+
+	if (!stash__mailbox_ready(mb))
+		return 0;
+	result = stash__request_read(&mb->channel, &head, mb->req_count, &w->copy, &w->message);
+	if (result < 0) {
+		w->leaving += !mb->gone;
+		mb->broken = true; /* let go of after this batch, since earlier messages of it may be in hand */
+		stash__control_refused(w, mb->channel.id, result, stash_errmsg());
+		return 0;
+	}
+	stash__mailbox_hand(w, mb);
+	touch(w, mb);
+	mb->req_head = head;
+	mb->req_count++;
+	return 1;
+}
+
+int
+stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len)
+{
+	static const char toobig[] = "the reply doesn't fit into this client's channel: open it with larger rings";
+	int result;
+
+	if (mb->gone)
+		return STASH_OK;
+	mark(w, mb);
+	result = stash__reply_write(&mb->channel, &mb->rep_tail, number, code, app_code, data, len);
+	if (result == STASH_E_TOOBIG && len <= STASH_DATA_MAX) /* this client's limit, not the worker's fault */
+		result = stash__reply_write(&mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
+	if (result < 0)
+		return result;
+	mb->rep_count++;
+	touch(w, mb);
+	return STASH_OK;
+}
+
+/* ---- the end of a channel ---- */
+
+bool
+stash__mailbox_reap(struct stash_worker *w)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; w->leaving > 0 && i < w->nmailboxes && n < REAP_MAX; i++) {
+		struct mailbox *mb = w->mailboxes[i];
+		if (mb->broken)
+			n++;
+		if (!mb->gone || mb->deleting || mb->broken || stash__request_waits(&mb->channel, mb->req_head))
+			continue;
+		mb->deleting = true;
+		touch(w, mb);
+		n++;
+	}
+	return n > 0;
+}
+
+/* Nothing points to it any more. */
+static void
+forget(struct stash_worker *w, struct mailbox *mb)
+{
+	for (size_t i = w->first_pending; i < w->npending; i++)
+		if (w->pending[i].mailbox == mb)
+			w->pending[i].mailbox = NULL;
+	if (w->last == mb)
+		w->last = NULL;
+	if (w->last_taken == mb)
+		w->last_taken = NULL;
+	if (w->from == mb)
+		w->from = NULL;
+}
+
+void
+stash__mailbox_sweep(struct stash_worker *w)
+{
+	size_t kept = 0;
+
+	if (w->leaving == 0)
+		return;
+	for (size_t i = 0; i < w->nmailboxes; i++) {
+		struct mailbox *mb = w->mailboxes[i];
+		if (!mb->deleting && !mb->broken) {
+			w->mailboxes[kept++] = mb;
+			continue;
+		}
+		if (mb->deleting)
+			stash__control_detached(w, mb->channel.id);
+		w->leaving--;
+		forget(w, mb);
+		free_mailbox(mb);
+	}
+	w->nmailboxes = kept;
+}
+
+void
+stash__mailbox_free_all(struct stash_worker *w)
+{
+	for (size_t i = 0; i < w->nmailboxes; i++)
+		free_mailbox(w->mailboxes[i]);
+	free(w->mailboxes);
+	free(w->touched);
+	free(w->positions);
+	free(w->pending);
+}

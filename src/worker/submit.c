@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * submit.c: how a batch becomes safe, and what is let out when it is.
+ * Order: entry, then its tail, then (ack = "crash" at once, "disk" when durable) the reply tails, then one full fence,
+ * then the bells.  Nothing is published beyond the positions of an entry.
+ */
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/point.h"
+#include "shm/bell.h"
+#include "worker/worker.h"
+
+#define ROOM_LOOK (100 * STASH__NS_PER_MS)
+
+static uint64_t
+out_head(const struct stash_worker *w)
+{
+	return atomic_load_explicit(&w->in.page->out_head, memory_order_acquire);
+}
+
+static uint64_t
+durable(const struct stash_worker *w)
+{
+	return atomic_load_explicit(&w->in.page->durable, memory_order_acquire);
+}
+
+/* ---- room ---- */
+
+static bool
+ring_moved(struct stash_worker *w)
+{
+	return out_head(w) != w->grow_head;
+}
+
+/* Waits until the stash has folded; it is rung, since a full ring is no time to wait for its timer. */
+static int
+wait_room(struct stash_worker *w, uint64_t bytes)
+{
+	int64_t began = w->now;
+	stash__word *waited = &w->out.box->waited_ns;
+	int result = STASH_OK;
+
+	if (bytes > w->out.ring_bytes / 2)
+		result = stash__control_grow(w, 0, bytes * 4);
+
+	while (result >= 0 && stash__entry_room(&w->out, out_head(w)) < bytes) {
+		w->grow_head = out_head(w);
+		if (stash__entry_room(&w->out, w->grow_head) >= bytes)
+			break;
+		stash__bell_ring(w->stash_bell);
+		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ROOM_LOOK, ring_moved);
+	}
+	if (w->now != began)
+		atomic_store_explicit(waited, atomic_load_explicit(waited, memory_order_relaxed) + (uint64_t)(w->now - began),
+		    memory_order_relaxed);
+	return result;
+}
+
+/* After an entry: wakes the stash if the ring is half full; asks for a larger one if that goes on, without waiting for it. */
+static int
+mind_ring(struct stash_worker *w)
+{
+	uint64_t tail = atomic_load_explicit(&w->out.page->out_tail, memory_order_relaxed), head = out_head(w);
+	uint64_t half = w->out.ring_bytes / 2;
+
+	if (w->grown)
+		return stash__control_move(w);
+	if (tail - head < half || tail - w->half_rung < half)
+		return STASH_OK;
+	w->half_rung = tail;
+	stash__bell_ring(w->stash_bell);
+	if (w->grow_head != head)
+		w->half_full++;
+	w->grow_head = head;
+	if (w->half_full < 3 || w->out.ring_bytes >= STASH__ENTRIES_MAX)
+		return STASH_OK;
+	w->half_full = 0;
+	return stash__control_ask_room(w, 0, w->out.ring_bytes * 4 < STASH__ENTRIES_MAX ? w->out.ring_bytes * 4 : STASH__ENTRIES_MAX);
+}
+
+/* ---- publishing ---- */
+
+static int
+queue(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
+{
+	struct pending *p;
+
+	if (w->npending == w->room_pending) {
+		size_t room = w->room_pending == 0 ? 64 : w->room_pending * 2;
+		p = reallocarray(w->pending, room, sizeof *p);
+		if (p == NULL)
+			return stash__fail(STASH_E_NOMEM, "no memory for %zu replies that wait for the disk", room);
+		w->pending = p;
+		w->room_pending = room;
+	}
+	w->pending[w->npending++] = (struct pending) { needs, mb, mb->rep_tail, mb->req_head };
+	return STASH_OK;
+}
+
+/* After the one fence that stands between the tails and these looks. */
+static void
+wake_client(struct mailbox *mb)
+{
+	if (!mb->gone && atomic_load_explicit(&mb->channel.page->client_asleep, memory_order_relaxed) != 0)
+		stash__bell_ring(mb->bell);
+}
+
+int
+stash__publish(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
+{
+	if (w->start.ack_disk && (w->first_pending < w->npending || needs > durable(w)))
+		return queue(w, mb, needs);
+	stash__reply_publish(&mb->channel, mb->rep_tail, mb->req_head);
+	return STASH_OK;
+}
+
+void
+stash__publish_pending(struct stash_worker *w)
+{
+	uint64_t now = durable(w);
+	size_t first = w->first_pending, last = first;
+
+	if (first == w->npending)
+		return;
+	while (last < w->npending && w->pending[last].needs <= now) {
+		struct pending *p = &w->pending[last++];
+		if (p->mailbox != NULL)
+			stash__reply_publish(&p->mailbox->channel, p->rep_tail, p->req_head);
+	}
+	if (last == first)
+		return;
+	atomic_thread_fence(memory_order_seq_cst);
+	for (size_t i = first; i < last; i++)
+		if (w->pending[i].mailbox != NULL)
+			wake_client(w->pending[i].mailbox);
+	w->first_pending = last;
+	if (last == w->npending)
+		w->first_pending = w->npending = 0;
+}
+
+static bool
+front_durable(struct stash_worker *w)
+{
+	return w->first_pending == w->npending || w->pending[w->first_pending].needs <= durable(w);
+}
+
+int
+stash__submit_flush(struct stash_worker *w)
+{
+	int result = STASH_OK;
+
+	stash__publish_pending(w);
+	while (result >= 0 && w->first_pending < w->npending) {
+		stash__bell_ring(w->stash_bell);
+		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ROOM_LOOK, front_durable);
+		stash__publish_pending(w);
+	}
+	return result;
+}
+
+/* ---- the entry ---- */
+
+static uint32_t
+collect(struct stash_worker *w)
+{
+	for (size_t i = 0; i < w->ntouched; i++) {
+		const struct mailbox *mb = w->touched[i];
+		w->positions[i] = (struct stash__position) {
+			.place = mb->place,
+			.flags = mb->deleting ? STASH__POSITION_GONE : 0,
+			.req_bytes = mb->req_head,
+			.req_count = mb->req_count,
+			.rep_bytes = mb->rep_tail,
+			.rep_count = mb->rep_count,
+		};
+	}
+	return (uint32_t)w->ntouched;
+}
+
+static int
+publish_touched(struct stash_worker *w)
+{
+	int result = STASH_OK;
+
+	for (size_t i = 0; i < w->ntouched; i++)
+		if (stash__publish(w, w->touched[i], w->changed) < 0)
+			result = STASH_E_NOMEM;
+	return result;
+}
+
+/* One fence for the entry's tail and all channels' tails; then whoever sleeps is rung. */
+static void
+ring_all(struct stash_worker *w)
+{
+	bool waits = w->first_pending < w->npending;
+
+	if (waits)
+		atomic_store_explicit(&w->out.page->wanted, w->changed, memory_order_relaxed);
+	atomic_thread_fence(memory_order_seq_cst);
+	if (waits || atomic_load_explicit(&w->in.page->stash_asleep, memory_order_relaxed) != 0)
+		stash__bell_ring(w->stash_bell);
+	for (size_t i = 0; i < w->ntouched; i++)
+		wake_client(w->touched[i]);
+}
+
+/* The entry lies beyond what its predecessor died on: batches may be larger again. */
+static void
+mind_careful(struct stash_worker *w)
+{
+	const struct stash__base *b = w->base;
+
+	if (!w->careful || w->batch == 0)
+		return;
+	if (b->again_number == 0 || b->again_place == STASH__PLACE_NONE)
+		w->careful = false;
+	for (size_t i = 0; i < w->ntouched; i++)
+		if (w->touched[i]->place == b->again_place && (w->touched[i]->deleting || w->touched[i]->req_count >= b->again_number))
+			w->careful = false;
+}
+
+static void
+count(struct stash_worker *w)
+{
+	struct stash__box *box = w->out.box;
+
+	atomic_store_explicit(&box->in_hand, 0, memory_order_release);
+	atomic_store_explicit(&box->batch, 0, memory_order_relaxed);
+	atomic_store_explicit(&box->handled, atomic_load_explicit(&box->handled, memory_order_relaxed) + w->batch, memory_order_relaxed);
+	atomic_store_explicit(&box->commits, atomic_load_explicit(&box->commits, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(&box->phase, STASH__PHASE_BETWEEN, memory_order_relaxed);
+}
+
+static void
+clear_touched(struct stash_worker *w)
+{
+	for (size_t i = 0; i < w->ntouched; i++)
+		w->touched[i]->touched = false;
+	w->ntouched = 0;
+	w->batch = 0;
+}
+
+int
+stash__submit(struct stash_worker *w, uint32_t flags)
+{
+	bool image = w->dirty && (w->behaviour->commit == STASH_COMMIT_EACH || (flags & STASH__ENTRY_LAST));
+	struct stash__entry head = { .incarnation = w->start.incarnation };
+	int result;
+
+	atomic_store_explicit(&w->out.box->phase, STASH__PHASE_SUBMIT, memory_order_relaxed);
+	head.npositions = (uint16_t)collect(w);
+	head.image_len = image ? (uint32_t)w->behaviour->state_size : 0;
+	head.flags = flags | (image ? STASH__ENTRY_IMAGE : 0);
+	if (image)
+		w->committed = w->version;
+	head.version = w->committed;
+	result = wait_room(w, stash__entry_bytes(head.npositions, head.image_len));
+	if (result < 0)
+		return result;
+	head.number = w->entry + 1;
+	head.stamp = w->now = stash__now_ns();
+	stash__entry_submit(&w->out, &head, w->positions, w->state);
+	STASH_POINT("worker_after_tail");
+	w->entry++;
+	if (image) {
+		w->changed = w->entry;
+		w->dirty = false;
+	}
+	count(w);
+	STASH_POINT("worker_before_publish");
+	result = publish_touched(w);
+	STASH_POINT("worker_after_publish");
+	ring_all(w);
+	mind_careful(w);
+	clear_touched(w);
+	stash__mailbox_sweep(w);
+	return result < 0 ? result : mind_ring(w);
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * worker.h: the inside of a worker process: one struct stash_worker, shared by the files of this folder.
+ *
+ *   run.c       START, slot, GO, init, READY; then the loop; then the end
+ *   loop.c      one batch after the other; looking, spinning, sleeping
+ *   dispatch.c  one message: black box, callback, result
+ *   submit.c    the entry, room for it, and what is published when it is safe
+ *   mailbox.c   channels: attach, take a request, reply, refuse, let go
+ *   control.c   messages from and to the supervisor
+ *   timer.c     timers of this incarnation; post.c messages to oneself
+ *   crash.c     signals of the worker, and what a crash leaves in the black box
+ *   api.c       what callbacks may call; main.c programs of their own (stash_worker_main)
+ */
+#ifndef STASH_WORKER_INSIDE_H
+#define STASH_WORKER_INSIDE_H
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stash/behaviour.h>
+#include <stash/message.h>
+
+#include "base/buf.h"
+#include "shm/channel.h"
+#include "shm/slot.h"
+
+/* A channel of this worker. */
+struct mailbox {
+	struct stash__channel channel;
+	int bell; /* the client's */
+	uint32_t place;
+	uint32_t uid, pid;
+	bool gone;     /* the client is dead: replies are dropped, the row goes at the end */
+	bool deleting; /* the row's end is in an entry */
+	bool broken;   /* it broke the rules: refused when this batch is out */
+	bool touched;  /* in this batch */
+	/* how far this incarnation has come; published only when it is safe */
+	uint64_t req_head, req_count;
+	uint64_t rep_tail, rep_count;
+	uint64_t aside; /* request number that is answered by STASH_E_CRASHED, or 0 */
+	/* replies before the message in hand, to be restored when its callback fails; valid if mark is that message's */
+	uint64_t mark, mark_tail, mark_count;
+	bool mark_touched;
+};
+
+/* Positions that wait for an entry to be durable (ack = "disk"). */
+struct pending {
+	uint64_t needs; /* the entry that must be durable */
+	struct mailbox *mailbox;
+	uint64_t rep_tail, req_head;
+};
+
+struct timer {
+	RB_ENTRY(timer) link;
+	int64_t due, interval; /* ns; interval 0: once */
+	int64_t ref;
+	bool cancelled; /* while its own message was in hand */
+	char tag[STASH_TAG_MAX + 1];
+	size_t len;
+	_Alignas(16) unsigned char data[];
+};
+RB_HEAD(timers, timer);
+
+struct post {
+	STAILQ_ENTRY(post) link;
+	char tag[STASH_TAG_MAX + 1];
+	size_t len;
+	_Alignas(16) unsigned char data[];
+};
+STAILQ_HEAD(posts, post);
+
+/* What the supervisor said in START. */
+struct start {
+	char name[STASH_NAME_MAX + 1];
+	uint64_t incarnation;
+	int64_t parent; /* pid of the supervisor that forked us */
+	bool ack_disk, no_persist;
+	int64_t spin_ns;
+	char **argv; /* argv[0] is the name, NULL behind the last */
+	int argc;
+};
+
+struct stash_worker {
+	const struct stash_behaviour *behaviour;
+	struct start start;
+	struct stash_init init;
+	int control;
+	unsigned char *wire; /* STASH__WIRE_MAX bytes: the message read last */
+	struct stash_buf message_out;
+	int bell, stash_bell;
+
+	/* shared memory */
+	struct stash__out out;
+	struct stash__in in;
+	struct stash__bell_page *bell_page;
+	struct stash__base *base; /* as it was at GO; its image is not kept */
+
+	/* the state: `state' is what callbacks change, `before' is as it was before the callback in hand */
+	unsigned char *state, *before;
+	void *local;
+	bool dirty; /* the batch has changed it */
+	uint64_t version, committed; /* messages that changed the state; of these, those in an entry with an image */
+	uint64_t entry, changed;     /* numbers of the last entry, and of the last one that changed the state */
+	bool careful; /* batches of one message */
+
+	struct mailbox **mailboxes;
+	size_t nmailboxes, room_mailboxes, turn;
+	size_t leaving; /* of these, gone or broken */
+	struct mailbox **touched; /* those with a position in the entry to come */
+	size_t ntouched;
+	struct mailbox *last; /* the mailbox served last */
+	struct mailbox *last_taken; /* of the message in hand; NULL: a timer, a post */
+	unsigned alone;	      /* batches in a row that served only that one */
+	struct stash__position *positions; /* room for one each */
+	struct pending *pending;
+	size_t npending, first_pending, room_pending;
+
+	struct timers timers;
+	struct timer *running; /* whose message is in hand */
+	int64_t next_ref;
+	struct posts posts, outgoing_posts; /* waiting; and of the transition in hand */
+	pthread_mutex_t posts_lock;
+	_Atomic bool have_posts;
+
+	/* the batch and the message in hand */
+	unsigned batch, batch_max;
+	uint64_t messages; /* of this incarnation: the mark of the one in hand */
+	uint64_t hand_head; /* its mailbox's req_head before it was taken */
+	struct stash__copy copy;
+	struct stash__message message;
+	struct mailbox *from; /* of the call in hand; NULL: none */
+	bool replied, in_callback;
+	bool failed_in_words; /* stash_fail() has set the message */
+	struct event_base *events;
+
+	int64_t now;	    /* CLOCK_MONOTONIC as of the last look */
+	int64_t busy_since; /* when this batch began */
+	int64_t idle_since; /* when the last batch was published */
+	int64_t last_gap;   /* from publishing to the next message, lately */
+	int64_t last_control;
+	uint64_t half_rung; /* out_tail when the stash was last rung for a ring half full */
+	uint64_t grow_head; /* out_head when the ring was last found half full */
+	unsigned half_full; /* how often it was, since it grew last */
+	bool grown;	    /* GROWN has come */
+	int grow_error;
+	int64_t asked_room; /* when; 0: never */
+	bool closing;	    /* told to stop */
+	int ending;	    /* 0, or the result that ends it: STASH_STOP, STASH_STOP_SHUTDOWN, an error */
+	pthread_t thread;
+};
+
+/* ---- run.c: the worker's whole life; returns its exit status (stashd's forked child, stash_worker_main) ---- */
+int stash__worker_run(const struct stash_behaviour *behaviour, int control);
+void stash__worker_phase(struct stash_worker *, uint32_t phase);
+
+/* ---- loop.c ---- */
+/* Serves until the end; then ending and closing say why. 0, or an error that ends it as a crash (system, not the callback's). */
+int stash__worker_loop(struct stash_worker *);
+/* Sleeps until the bell, the control socket or the deadline; counts and shows it in the black box.
+ * ready: looked at once more between saying that it sleeps and sleeping; true: don't. */
+int stash__worker_sleep(struct stash_worker *, uint32_t phase, int64_t deadline, bool (*ready)(struct stash_worker *));
+
+/* ---- dispatch.c ---- */
+/* Runs the callback for a message; sets ending when it was the last. */
+void stash__dispatch(struct stash_worker *, const struct stash_msg *, uint64_t hand);
+/* Runs the callback of a request taken from a mailbox, or refuses it. */
+void stash__dispatch_request(struct stash_worker *, struct mailbox *);
+/* Runs init; 0, STASH_IGNORE or an error. */
+int stash__dispatch_init(struct stash_worker *);
+void stash__dispatch_terminate(struct stash_worker *, enum stash_reason);
+
+/* ---- submit.c ---- */
+/* One entry for all that was done since the last; publishes it, now or when it is durable. flags: STASH__ENTRY_*. */
+int stash__submit(struct stash_worker *, uint32_t flags);
+/* Publishes what has become durable. */
+void stash__publish_pending(struct stash_worker *);
+/* Waits until everything is published. */
+int stash__submit_flush(struct stash_worker *);
+/* Puts positions in the queue behind what waits for `needs', or publishes at once. */
+int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
+
+/* ---- mailbox.c ---- */
+int stash__mailbox_attach(struct stash_worker *, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid, uint32_t pid, int memfd,
+    int bell);
+void stash__mailbox_gone(struct stash_worker *, const uint8_t id[STASH__ID]);
+/* Takes the next request if there is one that may be taken: 1 and worker->message; 0: none. A channel that breaks the rules is refused here. */
+int stash__mailbox_take(struct stash_worker *, struct mailbox *);
+bool stash__mailbox_ready(const struct mailbox *);
+int stash__mailbox_reply(struct stash_worker *, struct mailbox *, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len);
+struct mailbox *stash__mailbox_find(const struct stash_worker *, const uint8_t id[STASH__ID]);
+/* Marks the mailboxes of dead clients that have nothing left to handle: true if an entry is due for it. */
+bool stash__mailbox_reap(struct stash_worker *);
+/* After an entry: lets go of those, and of the broken ones, and tells the supervisor. */
+void stash__mailbox_sweep(struct stash_worker *);
+/* Counts a message as taken from mb (NULL: a timer, a post), so that what it writes can be taken back. */
+void stash__mailbox_hand(struct stash_worker *, struct mailbox *mb);
+/* Takes back what the message in hand has written. */
+void stash__mailbox_rollback(struct stash_worker *);
+void stash__mailbox_free_all(struct stash_worker *);
+
+/* ---- control.c ---- */
+int stash__control_start(struct stash_worker *); /* reads START */
+int stash__control_go(struct stash_worker *);	  /* waits for GO; STASH_E_DOWN: told to stop before, or the supervisor is dead */
+int stash__control_layout(struct stash_worker *);
+int stash__control_ready(struct stash_worker *, int error, const char *text);
+/* Asks for room in the slot; the answer is awaited by stash__control_grow(), or found later in w->grown. */
+int stash__control_ask_room(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
+int stash__control_grow(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
+/* Takes over what has grown, once the stash has folded all that is in the old ring. */
+int stash__control_move(struct stash_worker *);
+int stash__control_read(struct stash_worker *); /* all that is there; never blocks */
+void stash__control_detached(struct stash_worker *, const uint8_t id[STASH__ID]);
+void stash__control_refused(struct stash_worker *, const uint8_t id[STASH__ID], int error, const char *text);
+void stash__control_log(struct stash_worker *, int priority, const char *line);
+
+/* ---- timer.c, post.c ---- */
+int64_t stash__timer_next(struct stash_worker *); /* INT64_MAX: none */
+/* Runs one timer that is due: true if there was one. */
+bool stash__timer_run(struct stash_worker *);
+void stash__timer_free_all(struct stash_worker *);
+bool stash__post_run(struct stash_worker *);
+bool stash__post_waits(struct stash_worker *);
+void stash__post_release(struct stash_worker *); /* the transition is safe: its posts are let go */
+void stash__post_drop(struct stash_worker *);	 /* the callback failed */
+void stash__post_free_all(struct stash_worker *);
+
+/* ---- crash.c ---- */
+/* Signal handlers, on a stack of their own; SIGTERM rings the bell. */
+int stash__crash_arm(struct stash_worker *);
+bool stash__crash_told_to_stop(void);
+/* Notes an error result in the black box. */
+void stash__crash_note(struct stash_worker *, int code, const char *text);
+
+/* Reference check of functions that only a callback may call. */
+int stash__worker_in_callback(const struct stash_worker *, const char *function);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker without supervisor and stash: the test plays both.  It makes slot, bell page and status page in a directory,
+ * forks a process that runs a behaviour, says START, GO and ATTACH to it, and folds its entries in a thread.
+ */
+#ifndef TESTS_TESTLIB_SLOT_H
+#define TESTS_TESTLIB_SLOT_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include <stash/behaviour.h>
+
+#include "base/buf.h"
+#include "shm/channel.h"
+#include "shm/slot.h"
+
+#define T_CHANNELS 64
+
+struct t_world {
+	int dirfd;
+	const char *dir;
+	struct stash__out out;
+	struct stash__in in;
+	int bell, stash_bell, bell_page_fd, status_fd;
+	struct stash__bell_page *bell_page;
+	int control;
+	pid_t pid;
+	uint64_t incarnation;
+	bool ack_disk;
+	int64_t spin_ns;
+	/* what the folding thread knows; kept under lock */
+	pthread_mutex_t lock;
+	pthread_t folder;
+	_Atomic bool stop, hold; /* hold: folds nothing */
+	_Atomic bool no_disk;	 /* folds, but nothing becomes durable */
+	struct stash__base base;
+	struct stash__row rows[T_CHANNELS];
+	unsigned char *image;
+	uint64_t broken;
+	int memfds[T_CHANNELS], bells[T_CHANNELS];
+	struct stash__channel channels[T_CHANNELS];
+	unsigned nchannels;
+};
+
+void t_world_open(struct t_world *, uint64_t image_bytes);
+void t_world_close(struct t_world *);
+/* Forks the worker and says START; then GO unless `wait`; attaches every channel that was made. */
+void t_world_start(struct t_world *, const struct stash_behaviour *, bool wait);
+void t_world_go(struct t_world *);
+/* Waits for READY: its error. */
+int t_world_ready(struct t_world *);
+/* Waits for the end of the worker: its wait status; and folds all that it left. */
+int t_world_wait(struct t_world *);
+/* Makes a channel and its row; attaches it if a worker runs. */
+unsigned t_world_channel(struct t_world *, uint64_t ring_bytes);
+void t_world_attach(struct t_world *, unsigned channel, bool gone);
+void t_world_say_gone(struct t_world *, unsigned channel);
+/* Waits for a message of that type from the worker, and skips others; the rest of it is read by the caller. */
+void t_world_expect(struct t_world *, int type, struct stash_view *);
+/* Answers the worker's GROW, for which it waits. */
+void t_world_grow(struct t_world *);
+/* The state as folded, to be read under the lock. */
+void t_world_fold(struct t_world *);
+
+#endif
