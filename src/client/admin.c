@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * admin.c: what is asked of the supervisor: whereis, which_children, stop, bounce.
+ */
+#include <string.h>
+
+#include <stash/supervisor.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/name.h"
+#include "client/client.h"
+#include "shm/record.h"
+#include "shm/wire.h"
+
+static int
+garbled(void)
+{
+	return stash__fail(STASH_E_PROTO, "the supervisor's answer can't be understood");
+}
+
+/* What every answer begins with. */
+static int
+read_error(struct stash_view *v)
+{
+	int error = (int)stash_view_int(v);
+	const char *text = stash_view_text(v);
+
+	return error < 0 ? stash__fail(error, "%s", text) : STASH_OK;
+}
+
+/* Asks with one text, and perhaps nothing else. */
+static int
+ask(struct stash_client *c, int type, const char *text, int timeout_ms, int (*fn)(void *, int, struct stash_view *, int *, int), void *arg)
+{
+	struct stash_buf items;
+	int result;
+
+	stash__buf_init(&items, STASH__WIRE_MAX);
+	if (text != NULL)
+		(void)stash_buf_add_text(&items, text);
+	result = stash__client_request(c, type, &items, timeout_ms, fn, arg);
+	stash__buf_fini(&items);
+	return result;
+}
+
+static int
+on_done(void *arg, int type, struct stash_view *v, int *fds, int nfds)
+{
+	(void)arg;
+	(void)fds;
+	(void)nfds;
+	return type == STASH__B_DONE ? read_error(v) : garbled();
+}
+
+static int
+on_process(void *arg, int type, struct stash_view *v, int *fds, int nfds)
+{
+	int result = type == STASH__B_PROCESS || type == STASH__B_DONE ? read_error(v) : garbled();
+
+	(void)fds;
+	(void)nfds;
+	if (result < 0 || type == STASH__B_DONE)
+		return result < 0 ? result : garbled();
+	return stash__view_process(v, arg) < 0 ? garbled() : STASH_OK;
+}
+
+int
+stash_whereis(struct stash_client *c, const char *name, struct stash_process *process)
+{
+	struct stash_process mine;
+	int result = stash__client_check(c, "stash_whereis");
+
+	if (process != NULL)
+		memset(process, 0, sizeof *process);
+	if (result == STASH_OK)
+		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_whereis() without a name") : stash__check_name(name);
+	if (result == STASH_OK)
+		result = ask(c, STASH__B_WHEREIS, name, (int)(c->wait_ns / STASH__NS_PER_MS), on_process, process != NULL ? process : &mine);
+	return result;
+}
+
+struct each {
+	stash_process_fn *fn;
+	void *arg;
+	int result; /* the function's, when it wanted no more */
+};
+
+static int
+on_processes(void *arg, int type, struct stash_view *v, int *fds, int nfds)
+{
+	struct each *each = arg;
+	int result = type == STASH__B_PROCESSES || type == STASH__B_DONE ? read_error(v) : garbled();
+	int64_t more, count;
+
+	(void)fds;
+	(void)nfds;
+	if (result < 0 || type == STASH__B_DONE)
+		return result < 0 ? result : garbled();
+	more = stash_view_int(v);
+	count = stash_view_int(v);
+	for (; count > 0; count--) {
+		struct stash_process process;
+		if (stash__view_process(v, &process) < 0)
+			return garbled();
+		if (each->result == 0)
+			each->result = each->fn(each->arg, &process);
+	}
+	return more != 0;
+}
+
+int
+stash_which_children(struct stash_client *c, const char *supervisor, stash_process_fn *fn, void *arg, int timeout_ms)
+{
+	struct each each = { fn, arg, 0 };
+	int result = stash__client_check(c, "stash_which_children");
+
+	if (result == STASH_OK && (supervisor == NULL || fn == NULL))
+		result = stash__fail(STASH_E_INVAL, "stash_which_children() without a supervisor or a function");
+	if (result == STASH_OK)
+		result = stash__check_path(supervisor);
+	if (result == STASH_OK)
+		result = ask(c, STASH__B_WHICH, supervisor, timeout_ms, on_processes, &each);
+	return result < 0 ? result : each.result;
+}
+
+static bool
+is_over(struct stash_client *c, void *arg)
+{
+	(void)arg;
+	return c->link == LINK_DOWN;
+}
+
+int
+stash_stop(struct stash_client *c, int timeout_ms)
+{
+	int64_t deadline = stash__deadline_ns(timeout_ms);
+	int result = stash__client_check(c, "stash_stop");
+
+	if (result == STASH_OK)
+		result = ask(c, STASH__B_STOP, NULL, timeout_ms, on_done, NULL);
+	if (result < 0)
+		return result;
+	/* The socket's end says that it is over. */
+	if (stash__wait(c, deadline, is_over, NULL) < 0)
+		return stash__fail(STASH_E_TIMEDOUT, "stashd on %s is still stopping after %d ms", c->dir, timeout_ms);
+	return STASH_OK;
+}
+
+int
+stash_bounce(struct stash_client *c, const char *name, int timeout_ms)
+{
+	int result = stash__client_check(c, "stash_bounce");
+
+	if (result == STASH_OK)
+		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_bounce() without a name") : stash__check_name(name);
+	return result == STASH_OK ? ask(c, STASH__B_BOUNCE, name, timeout_ms, on_done, NULL) : result;
+}

@@ -1,0 +1,364 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * link.c: the broker socket.
+ * It is needed to open channels and to ask the supervisor; calls go on without it.  When it breaks, the client connects to
+ * the next supervisor as soon as there is one, presents its channels and asks again what wasn't answered.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/info.h"
+#include "base/sock.h"
+#include "client/client.h"
+#include "shm/bell.h"
+#include "shm/slot.h"
+#include "shm/wire.h"
+
+#define RETRY_NS (10 * STASH__NS_PER_MS)
+
+/* ---- connecting ---- */
+
+/* A path that is too long for a socket address is reached by its directory's descriptor. */
+static int
+connect_to(int sock, const char *run_dir)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int dir = -1, result, n;
+
+	n = snprintf(address.sun_path, sizeof address.sun_path, "%s/%s", run_dir, STASH__SOCKET_NAME);
+	if (n >= (int)sizeof address.sun_path) {
+		dir = open(run_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (dir < 0)
+			return -1;
+		snprintf(address.sun_path, sizeof address.sun_path, "/proc/self/fd/%d/%s", dir, STASH__SOCKET_NAME);
+	}
+	result = connect(sock, (struct sockaddr *)&address, sizeof address);
+	if (dir >= 0) {
+		int saved = errno;
+		close(dir);
+		errno = saved;
+	}
+	return result;
+}
+
+static int
+say_hello(struct stash_client *c)
+{
+	struct stash_buf message;
+	int result;
+
+	stash__buf_init(&message, STASH__WIRE_MAX);
+	c->hello = stash__link_compose(c, &message, STASH__B_HELLO);
+	(void)stash_buf_add_int(&message, STASH__WIRE_VERSION);
+	(void)stash_buf_add_text(&message, c->label);
+	result = stash__link_send(c, &message, &c->bell, 1);
+	stash__buf_fini(&message);
+	return result;
+}
+
+static int
+find_run_dir(struct stash_client *c)
+{
+	struct stash__info info;
+	int result = stash__info_read(c->dir, &info);
+
+	if (result == STASH_E_NOENT)
+		return stash__fail(STASH_E_DOWN, "no stashd on %s: there is no store (give its directory by -d or $STASH_DIR)", c->dir);
+	if (result < 0)
+		return result;
+	free(c->run_dir);
+	c->run_dir = strdup(info.run_dir);
+	return c->run_dir != NULL ? STASH_OK : stash__fail(STASH_E_NOMEM, "no memory for a path");
+}
+
+static void
+drop(struct stash_client *c)
+{
+	if (c->sock >= 0)
+		close(c->sock);
+	c->sock = -1;
+	c->link = LINK_DOWN;
+}
+
+/* One try, without waiting for the answer. */
+static int
+try_connect(struct stash_client *c)
+{
+	int result = find_run_dir(c);
+
+	if (result < 0)
+		return result;
+	c->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->sock < 0)
+		return stash__fail_errno("cannot make a socket");
+	if (connect_to(c->sock, c->run_dir) < 0) {
+		if (errno == EAGAIN)
+			result = stash__fail(STASH_E_BUSY, "too many connect to stashd on %s at this moment", c->dir);
+		else if (errno == ECONNREFUSED || errno == ENOENT)
+			result = stash__fail(STASH_E_DOWN, "no stashd runs on %s: start it", c->dir);
+		else
+			result = stash__fail_errno("cannot connect to stashd on %s", c->dir);
+		drop(c);
+		return result;
+	}
+	c->link = LINK_HELLO;
+	result = stash__client_watch(c);
+	if (result == STASH_OK)
+		result = say_hello(c);
+	if (result < 0)
+		drop(c);
+	return result;
+}
+
+/* The link is lost: from now on it is tried again and again. */
+static void
+lost(struct stash_client *c)
+{
+	struct asked *a;
+
+	drop(c);
+	c->lost_at = c->retry_at = stash__now_ns();
+	TAILQ_FOREACH(a, &c->askeds, link)
+		a->sent = false;
+}
+
+void
+stash__link_close(struct stash_client *c)
+{
+	drop(c);
+	stash__status_page_unmap((struct stash__status_page *)(uintptr_t)c->status);
+	c->status = NULL;
+}
+
+int64_t
+stash__link_due(const struct stash_client *c)
+{
+	return c->link == LINK_DOWN ? c->retry_at : INT64_MAX;
+}
+
+/* ---- out ---- */
+
+uint64_t
+stash__link_compose(struct stash_client *c, struct stash_buf *message, int type)
+{
+	uint64_t number = c->next_request++;
+
+	(void)stash_buf_add_int(message, type);
+	(void)stash_buf_add_int(message, (int64_t)number);
+	return number;
+}
+
+int
+stash__link_send(struct stash_client *c, const struct stash_buf *message, const int *fds, int nfds)
+{
+	const void *data;
+	size_t len;
+	int result = stash_buf_data(message, &data, &len);
+
+	while (result == STASH_OK) {
+		struct pollfd p = { .fd = c->sock, .events = POLLOUT };
+		if (c->sock < 0)
+			return stash__fail(STASH_E_DOWN, "the supervisor is being replaced");
+		result = stash__sock_send(c->sock, data, len, fds, nfds);
+		if (result != STASH_E_BUSY)
+			break;
+		(void)poll(&p, 1, 1000); /* the supervisor reads as long as it lives, and a dead one ends this */
+		result = STASH_OK;
+	}
+	if (result == STASH_E_DOWN)
+		lost(c);
+	return result;
+}
+
+static void
+ask_again(struct stash_client *c)
+{
+	struct asked *a;
+
+	TAILQ_FOREACH(a, &c->askeds, link)
+	{
+		if (a->sent || a->done)
+			continue;
+		if (stash__link_send(c, &a->message, NULL, 0) < 0)
+			return;
+		a->sent = true;
+	}
+}
+
+/* ---- in ---- */
+
+static void
+on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
+{
+	int error = (int)stash_view_int(v);
+	const char *text = stash_view_text(v);
+	int64_t version = stash_view_int(v);
+	size_t id_len = 0;
+	const void *id = stash_view_bytes(v, &id_len);
+
+	c->supervisor = (int32_t)stash_view_int(v);
+	c->spin_ns = stash_view_int(v);
+	if (error < 0) {
+		c->hello_error = stash__fail(error, "%s", text);
+		return;
+	}
+	if (v->error != 0 || version != STASH__WIRE_VERSION || id_len != STASH__ID || nfds < 1) {
+		c->hello_error = stash__fail(STASH_E_FORMAT, "stashd on %s speaks another version of the socket's protocol", c->dir);
+		return;
+	}
+	memcpy(c->store_id, id, STASH__ID);
+	if (c->status == NULL)
+		c->status = stash__status_page_map(fds[0], false);
+	c->link = LINK_UP;
+	stash__route_relink(c);
+	ask_again(c);
+}
+
+/* The answer to a request, if that one still waits. */
+static void
+on_answer(struct stash_client *c, int type, uint64_t number, struct stash_view *v, int *fds, int nfds)
+{
+	struct asked *a;
+
+	TAILQ_FOREACH(a, &c->askeds, link)
+		if (a->number == number && !a->done)
+			break;
+	if (a == NULL)
+		return;
+	a->result = a->fn(a->arg, type, v, fds, nfds);
+	a->done = a->result <= 0;
+}
+
+static void
+on_message(struct stash_client *c, size_t len, int *fds, int nfds)
+{
+	struct stash_view v;
+	int type;
+	uint64_t number;
+
+	stash_view_init(&v, c->wire, len);
+	type = (int)stash_view_int(&v);
+	number = (uint64_t)stash_view_int(&v);
+	if (type == STASH__B_WELCOME) {
+		on_welcome(c, &v, fds, nfds);
+	} else if (type == STASH__B_CHANNEL) {
+		stash__route_answer(c, number, &v, fds, nfds);
+	} else if (type == STASH__B_DOWN) {
+		size_t id_len = 0;
+		const void *id = stash_view_bytes(&v, &id_len);
+		int error = (int)stash_view_int(&v);
+		const char *text = stash_view_text(&v);
+		if (v.error == 0 && id_len == STASH__ID)
+			stash__route_down(c, id, error, text);
+	} else
+		on_answer(c, type, number, &v, fds, nfds);
+}
+
+void
+stash__link_run(struct stash_client *c)
+{
+	int fds[STASH__WIRE_FDS], nfds = 0, result;
+	size_t len = 0;
+
+	if (c->link == LINK_DOWN) {
+		if (stash__now_ns() < c->retry_at)
+			return;
+		if (try_connect(c) < 0)
+			c->retry_at = stash__now_ns() + RETRY_NS;
+		return;
+	}
+	while ((result = stash__sock_recv(c->sock, c->wire, STASH__WIRE_MAX, &len, fds, STASH__WIRE_FDS, &nfds, MSG_DONTWAIT)) == STASH_OK) {
+		on_message(c, len, fds, nfds);
+		for (int i = 0; i < nfds; i++)
+			if (fds[i] >= 0)
+				close(fds[i]);
+		if (c->sock < 0)
+			return;
+	}
+	if (result != STASH_E_PENDING)
+		lost(c);
+}
+
+/* ---- waiting for it ---- */
+
+static bool
+is_up(struct stash_client *c, void *arg)
+{
+	(void)arg;
+	return c->link == LINK_UP || c->hello_error < 0;
+}
+
+int
+stash__link_open(struct stash_client *c, int64_t deadline)
+{
+	int result;
+
+	while ((result = try_connect(c)) == STASH_E_BUSY && stash__now_ns() < deadline)
+		(void)poll(NULL, 0, 1); /* the listening socket's queue is full: that has no descriptor to wait for */
+	if (result < 0)
+		return result;
+	result = stash__wait(c, deadline, is_up, NULL);
+	if (c->hello_error < 0)
+		return c->hello_error;
+	if (result < 0)
+		return stash__fail(STASH_E_DOWN, "stashd on %s doesn't answer: its supervisor is being replaced, or stopped", c->dir);
+	return STASH_OK;
+}
+
+static bool
+is_answered(struct stash_client *c, void *arg)
+{
+	const struct asked *a = arg;
+
+	(void)c;
+	return a->done;
+}
+
+static void
+cancel(struct stash_client *c, uint64_t number)
+{
+	struct stash_buf message;
+
+	stash__buf_init(&message, STASH__WIRE_MAX);
+	(void)stash__link_compose(c, &message, STASH__B_CANCEL);
+	(void)stash_buf_add_int(&message, (int64_t)number);
+	(void)stash__link_send(c, &message, NULL, 0);
+	stash__buf_fini(&message);
+}
+
+int
+stash__client_request(struct stash_client *c, int type, const struct stash_buf *items, int timeout_ms,
+    int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg)
+{
+	struct asked a = { .fn = fn, .arg = arg };
+	const void *data = NULL;
+	size_t len = 0;
+	int result;
+
+	stash__buf_init(&a.message, STASH__WIRE_MAX);
+	a.number = stash__link_compose(c, &a.message, type);
+	result = items != NULL ? stash_buf_data(items, &data, &len) : STASH_OK;
+	if (result == STASH_OK && len > 0)
+		result = stash_buf_add(&a.message, data, len);
+	if (result == STASH_OK) {
+		TAILQ_INSERT_TAIL(&c->askeds, &a, link);
+		if (c->link == LINK_UP)
+			ask_again(c);
+		result = stash__wait(c, stash__deadline_ns(timeout_ms), is_answered, &a);
+		TAILQ_REMOVE(&c->askeds, &a, link);
+		if (!a.done)
+			cancel(c, a.number);
+		result = a.done ? a.result : stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
+	}
+	stash__buf_fini(&a.message);
+	return result;
+}
