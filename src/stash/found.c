@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * found.c: the slots that a start finds in the run directory.  Those of another boot are deleted, those whose
+ * making was interrupted too; one that isn't this store's, or that knows of more on the disk than there is,
+ * stops the start: the store was exchanged, and which one is right only the operator can say.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/name.h"
+#include "stash/inside.h"
+
+/* A slot whose making was interrupted has no base yet, or no in half at all. */
+static int
+has_base(int fd, const struct stash__in_page *page)
+{
+	uint64_t offset = STASH__RING_OFFSET(page->bases[page->base_now & 1]);
+	struct stash__base base;
+
+	return pread(fd, &base, sizeof base, (off_t)offset) == (ssize_t)sizeof base && base.turn != 0;
+}
+
+enum whose { OURS, HALF_MADE, OLD_BOOT, STRANGE };
+
+static int
+whose(const struct stash *s, const char *name)
+{
+	struct stash__in_page page;
+	int fd = stash__slot_file_open(s, name, "in", O_RDONLY), result = OURS;
+
+	if (fd < 0)
+		return fd;
+	if (pread(fd, &page, sizeof page, 0) != (ssize_t)sizeof page || page.magic != STASH__MAGIC_IN)
+		result = STRANGE;
+	else if (memcmp(page.boot_id, s->origin.boot_id, STASH__ID) != 0)
+		result = OLD_BOOT;
+	else if (memcmp(page.store_id, s->origin.store_id, STASH__ID) != 0)
+		result = STRANGE;
+	else if (!has_base(fd, &page))
+		result = HALF_MADE;
+	close(fd);
+	return result;
+}
+
+/* The two ways out, when slots and store don't belong together. */
+static int
+refuse(const struct stash *s, const char *name, const char *why)
+{
+	return stash__fail(STASH_E_CORRUPT,
+	    "the slot of %s in %s/" STASH__SLOT_DIR " %s: the store in %s was exchanged, or restored from a copy. "
+	    "Either keep the slots: put the store back that they belong to; or discard the slots, and with them "
+	    "what is not in the store: delete %s/" STASH__SLOT_DIR,
+	    name, s->options->run_dir, why, s->options->dir, s->options->run_dir);
+}
+
+static int
+find(struct stash *s, const char *name)
+{
+	struct slot *slot;
+	int found = whose(s, name), result;
+
+	if (found < 0)
+		return found;
+	if (found == STRANGE)
+		return refuse(s, name, "belongs to another store");
+	if (found != OURS) {
+		stash__slot_unlink(s, name);
+		return STASH_OK;
+	}
+	slot = stash__slot_add(s, name);
+	if (slot == NULL)
+		return STASH_E_NOMEM;
+	result = stash__slot_map(s, slot);
+	if (result == STASH_OK)
+		result = stash__slot_load_stored(s, slot);
+	if (result == 1)
+		return refuse(s, name, "has a later state than the store");
+	return result < 0 ? stash__fail(result, "the slot of %s: %s", name, stash_errmsg()) : result;
+}
+
+static bool
+ends_in(const char *file, const char *end)
+{
+	size_t len = strlen(file), n = strlen(end);
+
+	return len > n && strcmp(file + len - n, end) == 0;
+}
+
+/* The name of a file that ends so; false: it doesn't, or that is no name. */
+static bool
+name_of(char name[STASH_NAME_MAX + 1], const char *file, const char *end)
+{
+	size_t len = strlen(file) - strlen(end);
+
+	if (!ends_in(file, end) || len > STASH_NAME_MAX)
+		return false;
+	memcpy(name, file, len);
+	name[len] = '\0';
+	return stash__check_name(name) == STASH_OK;
+}
+
+/* Pass 1: all with an in half; pass 2: what is left over of others. */
+static int
+scan_pass(struct stash *s, DIR *dir, int pass)
+{
+	char name[STASH_NAME_MAX + 1];
+	struct dirent *d;
+	int result = STASH_OK;
+
+	rewinddir(dir);
+	while (result == STASH_OK && (d = readdir(dir)) != NULL) {
+		if (pass == 1 && name_of(name, d->d_name, ".in"))
+			result = find(s, name);
+		else if (pass == 2 && (name_of(name, d->d_name, ".out") || name_of(name, d->d_name, ".bell")) &&
+		    stash__slot_find(s, name) == NULL)
+			stash__slot_unlink(s, name);
+		else if (pass == 2 && ends_in(d->d_name, ".new"))
+			(void)unlinkat(s->slot_dir, d->d_name, 0);
+	}
+	return result;
+}
+
+int
+stash__slots_scan(struct stash *s)
+{
+	int fd = fcntl(s->slot_dir, F_DUPFD_CLOEXEC, 0), result;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+
+	if (dir == NULL) {
+		if (fd >= 0)
+			close(fd);
+		return stash__fail_errno("cannot read the slot directory in %s", s->options->run_dir);
+	}
+	result = scan_pass(s, dir, 1);
+	if (result == STASH_OK)
+		result = scan_pass(s, dir, 2);
+	closedir(dir);
+	return result;
+}
