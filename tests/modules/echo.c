@@ -44,7 +44,7 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return handle_call(w, state, msg) + page[0];
 	}
 	if (stash_msg_is(msg, "null"))
-		return *(volatile int *)(uintptr_t)8;
+		return *(volatile int *)(uintptr_t)(msg->len + 8);
 	if (stash_msg_is(msg, "fail"))
 		return stash_fail(w, "asked to fail: %s", stash_msg_text(msg));
 	if (stash_msg_is(msg, "print")) {

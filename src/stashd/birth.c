@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * birth.c: from the fork to the worker's own code: signals, group, title, output, module or program.  Nothing of the
+ * supervisor's may be reached from here on; its descriptors are closed already.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "base/name.h"
+#include "base/take.h"
+#include "shm/wire.h"
+#include "stashd/birth.h"
+#include "stashd/mail.h"
+#include "stashd/proc.h"
+#include "worker/worker.h"
+
+static _Noreturn void
+fail(int control)
+{
+	struct stash_buf *buf = mail_begin(STASH__W_READY, 0);
+
+	mail_add_result(buf, STASH_E_START);
+	(void)mail_send_wait(control, buf, NULL, 0, 1000);
+	_exit(EX_UNAVAILABLE);
+}
+
+const struct stash_behaviour *
+birth_load(const char *path)
+{
+	void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	const struct stash_module *module;
+
+	if (handle == NULL) {
+		(void)stash__fail(STASH_E_START, "can't load the module: %s", dlerror());
+		return NULL;
+	}
+	module = dlsym(handle, "stash_module");
+	if (module == NULL) {
+		(void)stash__fail(STASH_E_START, "%s: has no stash_module: use STASH_MODULE() in it", path);
+		return NULL;
+	}
+	if (module->api_version != STASH_API_VERSION || module->reserved != 0 || module->behaviour == NULL) {
+		(void)stash__fail(STASH_E_START, "%s: was built for version %u of the API, this stashd has version %u: build it anew", path,
+		    module->api_version, STASH_API_VERSION);
+		return NULL;
+	}
+	return module->behaviour;
+}
+
+int
+birth_take(struct stash_behaviour *to, const struct stash_behaviour *from)
+{
+	int result = stash__take(to, sizeof(*to), from, "struct stash_behaviour");
+
+	if (result < 0)
+		return result;
+	if (to->name == NULL || stash__check_name(to->name) < 0)
+		return stash__fail(STASH_E_INVAL, "the behaviour has no name, or one that can't be");
+	if (to->state_size > STASH_STATE_MAX)
+		return stash__fail(STASH_E_INVAL, "behaviour %s: a state of %zu bytes is too large; %d is the limit", to->name, to->state_size,
+		    STASH_STATE_MAX);
+	if (to->commit > STASH_COMMIT_TERMINATE || to->snapshot_every != 0 || to->handle_continue != NULL || to->code_change != NULL ||
+	    to->encode != NULL || to->decode != NULL || to->check_state != NULL || to->apply != NULL)
+		return stash__fail(STASH_E_INVAL, "behaviour %s: uses what is reserved for a later version", to->name);
+	return 0;
+}
+
+static _Noreturn void
+run_behaviour(const struct stash_behaviour *behaviour, int control)
+{
+	static struct stash_behaviour taken;
+	int status;
+
+	if (behaviour == NULL || birth_take(&taken, behaviour) < 0)
+		fail(control);
+	status = stash__worker_run(&taken, control);
+	fflush(NULL);
+	_exit(status);
+}
+
+static _Noreturn void
+run_program(const struct plan *plan, int control)
+{
+	char number[16];
+	int flags = plan_linked(plan) ? 0 : FD_CLOEXEC;
+
+	snprintf(number, sizeof(number), "%d", control);
+	/* A program without libstash is ready when its exec has closed the socket, and nobody there would drop the signal. */
+	if (flags != 0)
+		(void)prctl(PR_SET_PDEATHSIG, 0);
+	if (fcntl(control, F_SETFD, flags) == 0 && (flags != 0 || setenv(STASH__WORKER_ENV, number, 1) == 0))
+		execvp(plan->exec[0], plan->exec);
+	(void)stash__fail_errno("can't run %s", plan->exec[0]);
+	(void)fcntl(control, F_SETFD, FD_CLOEXEC);
+	fail(control);
+}
+
+/* Standard output and error become the pipe. */
+static void
+take_output(int log)
+{
+	if (dup2(log, STDOUT_FILENO) < 0 || dup2(log, STDERR_FILENO) < 0)
+		_exit(EX_OSERR);
+	close(log);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	stash__log_sink(NULL, NULL);
+	stash__log_hasty(false);
+	stash__log_journald(false);
+	stash__log_prefix("");
+}
+
+void
+birth_run(void *arg, int control, int log)
+{
+	const struct birth *b = arg;
+	struct sigaction dflt = { .sa_handler = SIG_DFL };
+	char title[STASH_NAME_MAX + 16];
+
+	/* Until the supervisor lets it go it dies with it; stash__worker_run() says so again, as a program has to. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != b->parent)
+		_exit(EX_OSERR);
+	(void)sigaction(SIGPIPE, &dflt, NULL);
+	(void)sigprocmask(SIG_SETMASK, b->mask, NULL);
+	(void)setpgid(0, 0);
+	snprintf(title, sizeof(title), "stash: %s", b->name);
+	proc_title(title);
+	take_output(log);
+	switch (b->plan->kind) {
+	case PLAN_MODULE:
+		run_behaviour(birth_load(b->plan->module), control);
+	case PLAN_BEHAVIOUR:
+		run_behaviour(b->plan->behaviour, control);
+	case PLAN_EXEC:
+		run_program(b->plan, control);
+	}
+	_exit(EX_SOFTWARE);
+}

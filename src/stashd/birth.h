@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * birth.h: what a worker's process does before it is a worker.
+ */
+#ifndef STASHD_BIRTH_H
+#define STASHD_BIRTH_H
+
+#include <signal.h>
+#include <sys/types.h>
+
+#include "stashd/plan.h"
+
+struct birth {
+	const char *name; /* of the worker */
+	const struct plan *plan;
+	pid_t parent; /* the supervisor */
+	const sigset_t *mask;
+};
+
+/* For spawn_make(); arg: struct birth.  Never returns. */
+void birth_run(void *arg, int control, int log);
+
+/* Loads a module: its behaviour, or NULL with the thread's message. */
+const struct stash_behaviour *birth_load(const char *path);
+/* A behaviour as this version of the library knows it: a copy in *to.  STASH_E_INVAL. */
+int birth_take(struct stash_behaviour *to, const struct stash_behaviour *from);
+
+#endif

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * broker.c: the socket by which clients come, and who may.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "stashd/server.h"
+
+#define BACKLOG 1024
+#define ACCEPT_TURN 64
+
+/* Bound by way of the directory's descriptor, so that the path may be as long as it likes. */
+static int
+bind_socket(struct server *s, int fd)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	mode_t mask;
+	int result;
+
+	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" STASH__SOCKET_NAME, s->run_fd);
+	/* Whoever has the directory's lock owns the name. */
+	if (unlinkat(s->run_fd, STASH__SOCKET_NAME, 0) < 0 && errno != ENOENT)
+		return stash__fail_errno("%s/" STASH__SOCKET_NAME ": can't be replaced", s->run_dir);
+	mask = umask(0177);
+	result = bind(fd, (struct sockaddr *)&address, sizeof(address));
+	(void)umask(mask);
+	if (result < 0 || listen(fd, BACKLOG) < 0)
+		return stash__fail_errno("%s/" STASH__SOCKET_NAME ": can't listen", s->run_dir);
+	return 0;
+}
+
+int
+broker_listen(struct server *s, int fd)
+{
+	struct broker *b = &s->broker;
+
+	if (fd < 0) {
+		fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd < 0)
+			return stash__fail_errno("can't make the socket for clients");
+		if (bind_socket(s, fd) < 0) {
+			close(fd);
+			return STASH_E_SYSTEM;
+		}
+		keep_store(&s->keep, "listen", 0, &fd, 1);
+	}
+	b->fd = fd;
+	return 0;
+}
+
+static void
+accept_one(struct server *s, int fd)
+{
+	struct ucred cred = { 0 };
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+		close(fd);
+		return;
+	}
+	peer_create(s, fd, cred.uid, (uint32_t)cred.pid);
+}
+
+static void
+on_connection(evutil_socket_t listener, short what, void *arg)
+{
+	struct server *s = arg;
+	int fd;
+
+	(void)what;
+	for (int i = 0; i < ACCEPT_TURN; i++) {
+		fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		if (fd >= 0) {
+			accept_one(s, fd);
+			continue;
+		}
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+			stash__log(LOG_ERR, "no client can be accepted: %s", strerror(errno));
+			event_del(&s->broker.readable);
+			s->broker.full = true;
+		}
+		return;
+	}
+}
+
+int
+broker_accept(struct server *s)
+{
+	struct broker *b = &s->broker;
+
+	if (!b->accepting)
+		event_assign(&b->readable, s->events, b->fd, EV_READ | EV_PERSIST, on_connection, s);
+	b->accepting = true;
+	b->full = false;
+	return event_add(&b->readable, NULL) == 0 ? 0 : stash__fail(STASH_E_SYSTEM, "can't watch the socket for clients");
+}
+
+void
+broker_close(struct server *s)
+{
+	struct broker *b = &s->broker;
+
+	if (b->accepting && !b->full)
+		event_del(&b->readable);
+	while (!TAILQ_EMPTY(&b->peers))
+		peer_drop(TAILQ_FIRST(&b->peers));
+	if (b->fd >= 0)
+		close(b->fd);
+	b->fd = -1;
+}

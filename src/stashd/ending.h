@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * ending.h: how a supervisor ends when its tree has: last answers, the stash's last commit, then nothing is left.
+ */
+#ifndef STASHD_ENDING_H
+#define STASHD_ENDING_H
+
+#include <stdbool.h>
+
+struct server;
+
+/* Begins it; the loop is broken when it is through. */
+void ending_begin(struct server *);
+bool ending_done(const struct server *);
+
+#endif

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * life.c: one incarnation, from the machine's START to the last word that it says.  Its process is made while its
+ * predecessor may still be being retired; it touches nothing before its GO, and that is sent only when all
+ * predecessors are retired and the keeper knows of it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/boot.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/point.h"
+#include "stashd/birth.h"
+#include "stashd/server.h"
+
+/* ---- life and its end ---- */
+
+struct life *
+life_create(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnation)
+{
+	struct life *l = calloc(1, sizeof(*l));
+
+	if (l == NULL) {
+		(void)stash__fail(STASH_E_NOMEM, "no memory for an incarnation of %s", w->name);
+		return NULL;
+	}
+	l->server = w->server;
+	l->worker = w;
+	l->node = node;
+	l->start = start;
+	l->incarnation = incarnation;
+	l->phase = LIFE_LOADING;
+	l->pidfd = l->control = l->log = -1;
+	l->bank.index = -1;
+	l->outbox.fd = l->output.fd = -1;
+	l->answer = LIFE_NO_ANSWER;
+	l->wait_status = -1;
+	return l;
+}
+
+void
+life_free(struct life *l)
+{
+	stashlink_forget(&l->server->stash, l);
+	spawn_release(&l->bank);
+	if (event_initialized(&l->dead))
+		event_del(&l->dead);
+	if (event_initialized(&l->readable))
+		event_del(&l->readable);
+	if (event_initialized(&l->again))
+		event_del(&l->again);
+	outbox_close(&l->outbox);
+	output_close(&l->output);
+	if (l->pidfd >= 0)
+		close(l->pidfd);
+	if (l->control >= 0)
+		close(l->control);
+	if (l->log >= 0)
+		close(l->log);
+	free(l->why);
+	free(l);
+}
+
+bool
+life_runs(const struct life *l)
+{
+	return l->phase < LIFE_DEAD;
+}
+
+void
+life_key(const struct life *l, char key[LIFE_KEY_MAX])
+{
+	snprintf(key, LIFE_KEY_MAX, "w/%llx/%llx/%s", (unsigned long long)l->incarnation, (unsigned long long)l->start, l->worker->name);
+}
+
+uint64_t
+life_start_time(struct life *l)
+{
+	if (l->start_time == 0 && l->pid > 0)
+		(void)stash__start_time(l->pid, &l->start_time);
+	return l->start_time;
+}
+
+static void
+on_dead(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	reap_dead(arg);
+}
+
+static void
+on_readable(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	life_read(arg);
+}
+
+static void
+on_broken(void *arg, int error)
+{
+	(void)arg; /* its pidfd tells */
+	(void)error;
+}
+
+int
+life_watch(struct life *l)
+{
+	struct event_base *events = l->server->events;
+	int result = 0;
+
+	if (l->pidfd >= 0) {
+		event_assign(&l->dead, events, l->pidfd, EV_READ, on_dead, l);
+		result = event_add(&l->dead, NULL);
+	}
+	if (result == 0 && l->control >= 0) {
+		event_assign(&l->readable, events, l->control, EV_READ | EV_PERSIST, on_readable, l);
+		outbox_init(&l->outbox, events, l->control, on_broken, l);
+		result = event_add(&l->readable, NULL);
+	}
+	if (result != 0)
+		return stash__fail(STASH_E_SYSTEM, "can't watch %s", l->worker->name);
+	if (l->log >= 0) {
+		result = output_begin(&l->output, events, l->log, l->worker->name);
+		l->log = -1;
+	}
+	return result;
+}
+
+/* ---- START ---- */
+
+enum { START_OUT, START_IN, START_PAGE, START_BELL, START_STASH, START_STATUS, START_FDS };
+
+/* Those of them that only this message needs. */
+static void
+close_slot_fds(int fds[START_FDS])
+{
+	for (int i = START_OUT; i <= START_PAGE; i++) {
+		if (fds[i] >= 0)
+			close(fds[i]);
+	}
+}
+
+static int
+open_slot_fds(const struct worker *w, int fds[START_FDS])
+{
+	fds[START_OUT] = worker_file(w, "out", O_RDWR);
+	fds[START_IN] = fds[START_OUT] < 0 ? -1 : worker_file(w, "in", O_RDONLY);
+	fds[START_PAGE] = fds[START_IN] < 0 ? -1 : worker_file(w, "bell", O_RDWR);
+	fds[START_BELL] = w->bell;
+	fds[START_STASH] = w->server->stash.bell;
+	fds[START_STATUS] = w->server->stash.status_fd;
+	return fds[START_PAGE] < 0 ? STASH_E_SYSTEM : 0;
+}
+
+static int
+send_start(const struct life *l)
+{
+	const struct worker *w = l->worker;
+	const struct sup_node *node = sup_find(l->server->machine, l->node);
+	struct stash_buf *buf = mail_begin(STASH__W_START, 0);
+	int fds[START_FDS], result;
+
+	stash_buf_add_int(buf, STASH__WIRE_VERSION);
+	stash_buf_add_text(buf, w->name);
+	stash_buf_add_int(buf, (int64_t)l->incarnation);
+	stash_buf_add_int(buf, getpid());
+	stash_buf_add_int(buf, node != NULL ? (int64_t)sup_node_restarts(node) : 0);
+	stash_buf_add_int(buf, node != NULL ? sup_node_last_reason(node) : STASH_REASON_NORMAL);
+	stash_buf_add_int(buf, w->plan.ack_disk);
+	stash_buf_add_int(buf, w->plan.no_persist);
+	stash_buf_add_int(buf, w->plan.max_attempts);
+	stash_buf_add_int(buf, l->server->config->spin_ns);
+	stash_buf_add_int(buf, w->plan.nargs + 1);
+	stash_buf_add_bytes(buf, w->name, strlen(w->name)); /* an argument need not be UTF-8 */
+	for (int i = 0; i < w->plan.nargs; i++)
+		stash_buf_add_bytes(buf, w->plan.args[i], strlen(w->plan.args[i]));
+	result = open_slot_fds(w, fds);
+	if (result == 0)
+		result = mail_send(l->control, buf, fds, fds[START_STATUS] >= 0 ? START_FDS : START_STATUS);
+	close_slot_fds(fds);
+	return result;
+}
+
+static void
+note_with_keeper(const struct life *l)
+{
+	const int fds[] = { l->control, l->pidfd, l->log };
+	char key[LIFE_KEY_MAX];
+
+	life_key(l, key);
+	keep_store(&l->server->keep, key, l->pid, fds, 3);
+}
+
+/* Socket and pipe; the child's ends in fds. */
+static int
+make_ends(struct life *l, int fds[2])
+{
+	int sockets[2], ends[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0)
+		return stash__fail_errno("%s: can't make its socket", l->worker->name);
+	l->control = sockets[0];
+	fds[0] = sockets[1];
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		close(fds[0]);
+		return stash__fail_errno("%s: can't make the pipe of its output", l->worker->name);
+	}
+	l->log = ends[0];
+	fds[1] = ends[1];
+	return 0;
+}
+
+static int
+make_process(struct life *l)
+{
+	struct worker *w = l->worker;
+	struct birth birth = { w->name, &w->plan, getpid(), &l->server->child_mask };
+	bool linked = plan_linked(&w->plan);
+	int fds[2] = { -1, -1 }, result = make_ends(l, fds);
+
+	if (result < 0)
+		return result;
+	result = linked ? send_start(l) : 0;
+	if (result < 0) {
+		close(fds[0]);
+		close(fds[1]);
+		return result;
+	}
+	result = spawn_make(birth_run, &birth, fds[0], fds[1], w->plan.kind == PLAN_EXEC, &l->bank, &l->pid, &l->pidfd);
+	if (result < 0)
+		return result;
+	STASH_POINT("sup_forked");
+	note_with_keeper(l);
+	return life_watch(l);
+}
+
+/* What was made of one that can't be watched.  It has touched nothing. */
+static void
+undo(struct life *l)
+{
+	char key[LIFE_KEY_MAX];
+	siginfo_t info;
+
+	if (l->pid > 0) {
+		(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
+		(void)waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED);
+		life_key(l, key);
+		keep_drop(&l->server->keep, key);
+	}
+	life_free(l);
+}
+
+static void
+begin(struct worker *w)
+{
+	struct server *s = w->server;
+	uint64_t node = w->node, start = w->start;
+	struct life *l = life_create(w, node, start, ++w->incarnation);
+
+	w->start = 0;
+	if (l != NULL && make_process(l) == 0) {
+		w->now = l;
+		return;
+	}
+	stash__log(LOG_ERR, "%s: can't be started: %s", w->name, stash_errmsg());
+	if (l != NULL)
+		undo(l);
+	turn_failed(s, node, start, "system_limit");
+}
+
+/* ---- GO ---- */
+
+static void
+let_go(struct life *l)
+{
+	l->phase = LIFE_STARTING;
+	if (!plan_linked(&l->worker->plan))
+		return;
+	STASH_POINT("sup_before_go");
+	life_say(l, mail_begin(STASH__W_GO, 0), NULL, 0);
+	mailroom_attach_all(l);
+	STASH_POINT("sup_after_go");
+}
+
+void
+life_go_on(struct worker *w)
+{
+	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !plan_linked(&w->plan)))
+		begin(w);
+	if (!LIST_EMPTY(&w->dying))
+		return;
+	if (w->now != NULL && w->now->phase == LIFE_LOADING && !w->now->lost)
+		let_go(w->now);
+	else if (w->now == NULL && w->start == 0 && w->down_due)
+		down_worker(w);
+}
+
+void
+life_start(struct server *s, uint64_t node, uint64_t start, const char *path, const char *name)
+{
+	const struct sup_node *n = sup_find(s->machine, node);
+	char slot_name[STASH_NAME_MAX + 1];
+	struct worker *w;
+
+	worker_slot_name(path, name, slot_name);
+	w = n != NULL ? worker_get(s, slot_name) : NULL;
+	if (w == NULL || worker_plan(w, n) < 0) {
+		stash__log(LOG_ERR, "%s: can't be started: %s", path, stash_errmsg());
+		turn_failed(s, node, start, "bad_plan");
+		return;
+	}
+	w->node = node;
+	w->start = start;
+	w->down_due = false;
+	if (plan_linked(&w->plan))
+		worker_open(w);
+	if (w->slot == SLOT_UNKNOWN && plan_linked(&w->plan)) {
+		w->start = 0;
+		turn_failed(s, node, start, "system_limit");
+		return;
+	}
+	life_go_on(w);
+}
+
+/* ---- signals ---- */
+
+void
+life_signal(struct server *s, uint64_t node, uint64_t start, int signal)
+{
+	struct worker *w = worker_find_node(s, node);
+
+	if (w == NULL)
+		return;
+	if (w->start == start && w->node == node) {
+		/* There is no process yet. */
+		w->start = 0;
+		turn_failed(s, node, start, "killed");
+		return;
+	}
+	if (w->now == NULL || w->now->start != start || w->now->node != node || !life_runs(w->now))
+		return;
+	w->now->asked = true;
+	/* One that waits for its go reads nothing but its socket. */
+	if (signal == SIGTERM && plan_linked(&w->plan))
+		life_say(w->now, mail_begin(STASH__W_STOP, 0), NULL, 0);
+	(void)pidfd_send_signal(w->now->pidfd, signal, NULL, 0);
+}
+
+/* ---- what it says ---- */
+
+void
+life_say(struct life *l, const struct stash_buf *buf, const int *fds, int nfds)
+{
+	int result = outbox_send(&l->outbox, buf, fds, nfds);
+
+	if (result == 0 || result == STASH_E_DOWN)
+		return;
+	/* Without this message it would wait for ever, or work on what isn't so. */
+	stash__log(LOG_ERR, "%s: can't be told: %s: killed", l->worker->name, stash_errmsg());
+	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
+}
+
+static void
+on_ready(struct life *l, struct mail *m)
+{
+	int error = (int)stash__view_range(&m->view, INT32_MIN, STASH_IGNORE);
+	const char *text = stash_view_text(&m->view);
+
+	if (stash_view_end(&m->view) < 0 || l->answer != LIFE_NO_ANSWER)
+		return;
+	spawn_sweep();
+	l->answer = error;
+	if (error < 0) {
+		free(l->why);
+		l->why = strdup(text);
+	}
+	if (error != 0 || l->phase != LIFE_STARTING)
+		return; /* what it means is told when it is dead */
+	l->phase = LIFE_READY;
+	turn_ready(l->server, l->node, l->start);
+}
+
+static void
+on_grown(void *arg, int error, const char *text, struct mail *m)
+{
+	struct life *l = arg;
+	struct stash_buf *buf = mail_begin(STASH__W_GROWN, 0);
+
+	stash_buf_add_int(buf, error);
+	stash_buf_add_text(buf, text);
+	life_say(l, buf, m->fds, error == 0 && m->nfds >= 2 ? 2 : 0);
+}
+
+static void
+on_grow(struct life *l, struct mail *m)
+{
+	const struct worker *w = l->worker;
+	int64_t image = stash__view_range(&m->view, 0, STASH_STATE_MAX), ring = stash__view_range(&m->view, 0, INT64_MAX);
+	struct stash_buf *buf;
+
+	if (stash_view_end(&m->view) < 0)
+		return;
+	buf = stashlink_begin(&l->server->stash, STASH__S_OPEN);
+	stash_buf_add_text(buf, w->name);
+	stash_buf_add_int(buf, w->plan.no_persist);
+	stash_buf_add_int(buf, w->plan.history);
+	stash_buf_add_int(buf, image);
+	stash_buf_add_int(buf, ring);
+	(void)stashlink_send(&l->server->stash, buf, -1, on_grown, l);
+}
+
+static void
+on_layout(struct life *l, struct mail *m)
+{
+	const char *layout = stash_view_text(&m->view);
+	uint32_t version = (uint32_t)stash__view_range(&m->view, 0, UINT32_MAX);
+	uint64_t image_len = (uint64_t)stash__view_range(&m->view, 0, STASH_STATE_MAX);
+	size_t len;
+	const void *fields = stash_view_bytes(&m->view, &len);
+
+	if (stash_view_end(&m->view) == 0)
+		records_layout(l->server, layout, version, image_len, fields, len);
+}
+
+/* DETACHED, and the beginning of REFUSED. */
+static const uint8_t *
+read_id(struct mail *m)
+{
+	size_t len;
+	const uint8_t *id = stash_view_bytes(&m->view, &len);
+
+	return m->view.error == 0 && len == STASH__ID ? id : NULL;
+}
+
+static void
+on_refused(struct life *l, struct mail *m)
+{
+	const uint8_t *id = read_id(m);
+	int error = (int)stash__view_range(&m->view, INT32_MIN, -1);
+	const char *text = stash_view_text(&m->view);
+
+	if (id != NULL && stash_view_end(&m->view) == 0)
+		mailroom_refused(l, id, error, text);
+}
+
+static void
+on_log(struct life *l, struct mail *m)
+{
+	int priority = (int)stash__view_range(&m->view, LOG_EMERG, LOG_DEBUG);
+	const char *line = stash_view_text(&m->view);
+
+	if (stash_view_end(&m->view) == 0)
+		stash__log(priority, "%s: %s", l->worker->name, line);
+}
+
+static void
+handle(struct life *l, struct mail *m)
+{
+	const uint8_t *id;
+
+	switch (m->type) {
+	case STASH__W_READY:
+		on_ready(l, m);
+		break;
+	case STASH__W_GROW:
+		on_grow(l, m);
+		break;
+	case STASH__W_LAYOUT:
+		on_layout(l, m);
+		break;
+	case STASH__W_DETACHED:
+		id = read_id(m);
+		if (id != NULL && stash_view_end(&m->view) == 0)
+			mailroom_detached(l, id);
+		break;
+	case STASH__W_REFUSED:
+		on_refused(l, m);
+		break;
+	case STASH__W_LOG:
+		on_log(l, m);
+		break;
+	default:
+		break; /* of a later library */
+	}
+}
+
+/* Of a program without libstash: its exec has succeeded, or it is about to die. */
+static void
+on_closed(struct life *l)
+{
+	event_del(&l->readable);
+	if (plan_linked(&l->worker->plan) || l->phase != LIFE_STARTING || l->answer != LIFE_NO_ANSWER)
+		return;
+	l->answer = 0;
+	l->phase = LIFE_READY;
+	turn_ready(l->server, l->node, l->start);
+}
+
+void
+life_read(struct life *l)
+{
+	struct mail m;
+	int result;
+
+	while (l->control >= 0 && (result = mail_recv(l->control, &m)) != STASH_E_PENDING) {
+		if (result == STASH_E_DOWN) {
+			on_closed(l);
+			return;
+		}
+		if (result < 0) {
+			stash__log(LOG_ERR, "%s: %s", l->worker->name, stash_errmsg());
+			if (result != STASH_E_PROTO)
+				return;
+			continue;
+		}
+		handle(l, &m);
+		mail_done(&m);
+	}
+}
+
+int
+life_adopt(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnation, pid_t pid, const int fds[3])
+{
+	struct life *l = life_create(w, node, start, incarnation);
+
+	if (l == NULL)
+		return STASH_E_NOMEM;
+	l->pid = pid;
+	l->control = fds[0];
+	l->pidfd = fds[1];
+	l->log = fds[2];
+	l->adopted = true;
+	if (incarnation > w->incarnation)
+		w->incarnation = incarnation;
+	/* The newest one is the one that may go on; those before it are dead, or will be. */
+	if (w->now != NULL && w->now->incarnation > incarnation) {
+		LIST_INSERT_HEAD(&w->dying, l, link);
+		return 0;
+	}
+	if (w->now != NULL)
+		LIST_INSERT_HEAD(&w->dying, w->now, link);
+	w->now = l;
+	return 0;
+}

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * plan.c: a child's plan as bytes and back.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/error.h"
+#include "stashd/plan.h"
+
+#define PLAN_FORMAT 1
+#define WORDS_MAX 4096 /* arguments of a worker */
+
+void
+plan_table_free(struct plan_table *t)
+{
+	free(t->at);
+	t->at = NULL;
+	t->n = t->room = 0;
+}
+
+/* Its place in the table. */
+static int64_t
+table_add(struct plan_table *t, const struct stash_behaviour *b)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		if (t->at[i] == b)
+			return (int64_t)i;
+	}
+	if (t->n == t->room) {
+		size_t room = t->room == 0 ? 16 : 2 * t->room;
+		const struct stash_behaviour **at = reallocarray(t->at, room, sizeof(*at));
+
+		if (at == NULL)
+			return stash__fail(STASH_E_NOMEM, "no memory for behaviours");
+		t->at = at;
+		t->room = room;
+	}
+	t->at[t->n] = b;
+	return (int64_t)t->n++;
+}
+
+static const struct stash_behaviour *
+find_named(const struct plan_table *t, const char *name)
+{
+	for (size_t i = 0; t->named != NULL && t->named[i] != NULL; i++) {
+		if (t->named[i]->name != NULL && strcmp(t->named[i]->name, name) == 0)
+			return t->named[i];
+	}
+	return NULL;
+}
+
+static int
+pack_words(struct stash_buf *buf, const char *const *words)
+{
+	int64_t n = 0;
+
+	while (words != NULL && words[n] != NULL)
+		n++;
+	if (n > WORDS_MAX)
+		return stash__fail(STASH_E_SPEC, "%lld arguments are too many", (long long)n);
+	stash_buf_add_int(buf, n);
+	for (int64_t i = 0; i < n; i++) {
+		if (stash_buf_add_text(buf, words[i]) == STASH_E_INVAL)
+			return stash__fail(STASH_E_SPEC, "argument %lld isn't UTF-8", (long long)i + 1);
+	}
+	return 0;
+}
+
+static int
+pack_behaviour(struct plan_table *t, const struct stash_child_spec *spec, struct stash_buf *buf)
+{
+	const struct stash_behaviour *b = spec->behaviour;
+	int64_t place;
+
+	if (b == NULL && (b = find_named(t, spec->behaviour_name)) == NULL)
+		return stash__fail(STASH_E_SPEC, "behaviour_name: \"%s\" is none of the options' behaviours", spec->behaviour_name);
+	if (b->name == NULL)
+		return stash__fail(STASH_E_SPEC, "behaviour: it has no name");
+	place = table_add(t, b);
+	if (place < 0)
+		return (int)place;
+	stash_buf_add_int(buf, PLAN_BEHAVIOUR);
+	stash_buf_add_int(buf, place);
+	return stash_buf_add_text(buf, b->name);
+}
+
+static int
+pack_what(struct plan_table *t, const struct stash_child_spec *spec, struct stash_buf *buf)
+{
+	if (spec->module != NULL) {
+		stash_buf_add_int(buf, PLAN_MODULE);
+		return stash_buf_add_text(buf, spec->module);
+	}
+	if (spec->exec != NULL) {
+		stash_buf_add_int(buf, PLAN_EXEC);
+		return pack_words(buf, spec->exec);
+	}
+	return pack_behaviour(t, spec, buf);
+}
+
+int
+plan_pack(void *arg, const struct stash_child_spec *spec, struct stash_buf *buf)
+{
+	struct plan_table *t = arg;
+	uint32_t ack = spec->ack != STASH_ACK_DEFAULT ? spec->ack : t->ack;
+	bool nameless = spec->name != NULL && spec->name[0] == '\0';
+	int result;
+
+	stash_buf_add_int(buf, PLAN_FORMAT);
+	result = pack_what(t, spec, buf);
+	if (result == 0)
+		result = pack_words(buf, spec->args);
+	stash_buf_add_int(buf, spec->notify);
+	stash_buf_add_int(buf, ack == STASH_ACK_DISK);
+	stash_buf_add_int(buf, spec->no_persist != 0 || nameless);
+	stash_buf_add_int(buf, spec->max_attempts != 0 ? spec->max_attempts : 3);
+	stash_buf_add_int(buf, spec->history != 0 ? spec->history : t->history);
+	return result < 0 ? result : stash_buf_data(buf, NULL, NULL);
+}
+
+/* Words as an array that ends with NULL; they point into the payload's copy. */
+static char **
+read_words(struct stash_view *view, int *n)
+{
+	int64_t count = stash__view_range(view, 0, WORDS_MAX);
+	char **words = calloc((size_t)count + 1, sizeof(*words));
+
+	for (int64_t i = 0; words != NULL && i < count; i++)
+		words[i] = (char *)(uintptr_t)stash_view_text(view);
+	*n = (int)count;
+	return words;
+}
+
+static int
+read_behaviour(struct plan *p, const struct plan_table *t, struct stash_view *view)
+{
+	int64_t place = stash__view_range(view, 0, INT32_MAX);
+	const char *name = stash_view_text(view);
+
+	p->behaviour = (size_t)place < t->n && strcmp(t->at[place]->name, name) == 0 ? t->at[place] : find_named(t, name);
+	if (p->behaviour == NULL)
+		return stash__fail(STASH_E_NOENT, "this program has no behaviour \"%s\"", name);
+	return 0;
+}
+
+static int
+read_what(struct plan *p, const struct plan_table *t, struct stash_view *view)
+{
+	int n;
+
+	p->kind = (enum plan_kind)stash__view_range(view, PLAN_BEHAVIOUR, PLAN_EXEC);
+	if (view->error != 0)
+		return 0;
+	switch (p->kind) {
+	case PLAN_MODULE:
+		p->module = stash_view_text(view);
+		return 0;
+	case PLAN_EXEC:
+		p->exec = read_words(view, &n);
+		return p->exec == NULL || n == 0 ? stash__fail(STASH_E_CORRUPT, "a program without a name") : 0;
+	case PLAN_BEHAVIOUR:
+		break;
+	}
+	return read_behaviour(p, t, view);
+}
+
+int
+plan_read(struct plan *p, const struct plan_table *t, const void *payload, size_t len)
+{
+	struct stash_view view;
+	int result;
+
+	memset(p, 0, sizeof(*p));
+	p->memory = malloc(len + 1);
+	if (p->memory == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for a worker's plan");
+	memcpy(p->memory, payload, len);
+	stash_view_init(&view, p->memory, len);
+	(void)stash__view_range(&view, PLAN_FORMAT, PLAN_FORMAT);
+	result = read_what(p, t, &view);
+	if (result == 0) {
+		p->args = read_words(&view, &p->nargs);
+		p->notify = (uint32_t)stash__view_range(&view, 0, STASH_NOTIFY_SD);
+		p->ack_disk = stash__view_range(&view, 0, 1) != 0;
+		p->no_persist = stash__view_range(&view, 0, 1) != 0;
+		p->max_attempts = (uint32_t)stash__view_range(&view, 1, UINT32_MAX);
+		p->history = (uint32_t)stash__view_range(&view, 0, UINT32_MAX);
+		if (p->args == NULL || stash_view_end(&view) < 0)
+			result = stash__fail(STASH_E_CORRUPT, "what a worker is to run can't be read");
+	}
+	if (result < 0)
+		plan_free(p);
+	return result;
+}
+
+void
+plan_free(struct plan *p)
+{
+	free(p->exec);
+	free(p->args);
+	free(p->memory);
+	memset(p, 0, sizeof(*p));
+}
+
+bool
+plan_linked(const struct plan *p)
+{
+	return p->kind != PLAN_EXEC || p->notify == STASH_NOTIFY_STASH;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * plan.h: what a child's specification says that the tree machine does not understand: what is run, and how.
+ * It goes through the machine, its rows and the store as bytes (the spec's payload).
+ */
+#ifndef STASHD_PLAN_H
+#define STASHD_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <stash/behaviour.h>
+#include <stash/buf.h>
+#include <stash/supervisor.h>
+
+/* The behaviours that specs have named or pointed to; filled before the first supervisor is forked, so that an index
+ * means the same in all of them. */
+struct plan_table {
+	const struct stash_behaviour **at;
+	size_t n, room;
+	const struct stash_behaviour *const *named; /* of the options; ends with NULL; or NULL */
+	uint32_t ack, history;			    /* for those that don't say */
+};
+void plan_table_free(struct plan_table *);
+
+enum plan_kind { PLAN_BEHAVIOUR = 1, PLAN_MODULE = 2, PLAN_EXEC = 3 };
+
+struct plan {
+	enum plan_kind kind;
+	const struct stash_behaviour *behaviour;
+	const char *module;
+	char **exec; /* ends with NULL */
+	char **args; /* ends with NULL */
+	int nargs;
+	uint32_t notify, max_attempts, history;
+	bool ack_disk, no_persist;
+	void *memory; /* of all of it */
+};
+
+/* For struct sup_convert; arg: the table. */
+int plan_pack(void *arg, const struct stash_child_spec *, struct stash_buf *payload);
+/* Reads a payload.  STASH_E_CORRUPT, _NOENT: a behaviour that this program doesn't have; _NOMEM. */
+int plan_read(struct plan *, const struct plan_table *, const void *payload, size_t len);
+void plan_free(struct plan *);
+/* Whether clients can call it and it has a slot: everything but a program without libstash. */
+bool plan_linked(const struct plan *);
+
+#endif

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * server.h: the inside of the supervisor process: one struct server, shared by the files of this folder.
+ *
+ *   loop.c       the process: set up, ticks, signals, the end         turn.c     events to the tree machine, its actions
+ *   takeover.c   what the last supervisor left                        records.c  rows to the stash; rows.c: which ones
+ *   workers.c    names and what belongs to them                       plan.c     a spec's part that only stashd understands
+ *   life.c       one incarnation: START, GO, what it says             reap.c     its death, retire, the last reap
+ *   spawn.c      making the process; birth.c: its first steps         report.c   crash reports; status.c: its state as text
+ *   output.c     stdout and stderr of workers                         stashlink.c, stashrequest.c  the stash process
+ *   broker.c     who may connect; peer.c: one client                  query.c    what is asked about the tree
+ *   mailroom.c   channels                                             down.c     channels of a worker that won't come back
+ */
+#ifndef STASHD_SERVER_H
+#define STASHD_SERVER_H
+
+#include <bsd/sys/queue.h>
+#include <bsd/sys/tree.h>
+#include <event2/event.h>
+#include <event2/event_struct.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include <stash/client.h>
+#include <stash/store.h>
+
+#include "shm/format.h"
+#include "shm/rows.h"
+#include "shm/slot.h"
+#include "shm/wire.h"
+#include "stashd/keeplink.h"
+#include "stashd/mail.h"
+#include "stashd/output.h"
+#include "stashd/plan.h"
+#include "stashd/spawn.h"
+#include "stashd/stashlink.h"
+#include "stashd/supervise.h"
+#include "supervisor/machine.h"
+
+struct server;
+struct worker;
+struct life;
+struct channel;
+struct peer;
+struct wait;
+
+/* ---- one incarnation of a worker (life.c, reap.c) ---- */
+
+enum life_phase {
+	LIFE_LOADING = 1,  /* forked; it waits for its go */
+	LIFE_STARTING = 2, /* let go; its init runs */
+	LIFE_READY = 3,
+	LIFE_DEAD = 4,	   /* its pidfd says so; how it died is being asked */
+	LIFE_RETIRING = 5  /* the machine knows; the stash has been asked to retire it */
+};
+
+struct life {
+	LIST_ENTRY(life) link; /* in its worker's list of dying ones */
+	struct server *server;
+	struct worker *worker;
+	uint64_t node, start; /* which START of the machine this is */
+	uint64_t incarnation;
+	enum life_phase phase;
+	pid_t pid;
+	uint64_t start_time;
+	int pidfd, control, log;
+	struct spawn_bank bank;
+	struct event dead, readable;
+	struct outbox outbox;
+	struct output output;
+	bool adopted;  /* a child of the keeper, not ours */
+	bool stranger; /* nobody's child: only its slot names it */
+	bool asked;    /* it was told to stop, or killed, by us */
+	bool lost;     /* it was forked by a supervisor that died before it let it go */
+	struct event again; /* the stash couldn't retire it yet */
+	int answer;    /* LIFE_NO_ANSWER, or what READY said */
+	int wait_status;
+	enum stash__cause cause;
+	struct stash__crash crash; /* out of the black box, before it is cleared */
+	char *why;		   /* READY's sentence */
+};
+#define LIFE_NO_ANSWER INT_MAX
+
+/* START came out of the machine. */
+void life_start(struct server *, uint64_t node, uint64_t start, const char *path, const char *name);
+/* Goes on with a worker whose slot is open now, or whose last predecessor is retired. */
+void life_go_on(struct worker *);
+void life_signal(struct server *, uint64_t node, uint64_t start, int signal);
+/* Reads all that it has said. */
+void life_read(struct life *);
+/* Says something; a worker that can't be told is killed. */
+void life_say(struct life *, const struct stash_buf *, const int *fds, int nfds);
+/* Takes over a process that another supervisor made. */
+int life_adopt(struct worker *, uint64_t node, uint64_t start, uint64_t incarnation, pid_t, const int fds[3]);
+struct life *life_create(struct worker *, uint64_t node, uint64_t start, uint64_t incarnation); /* NULL: no memory */
+int life_watch(struct life *); /* its pidfd, its socket, its output, as far as it has them */
+enum { LIFE_KEY_MAX = STASH_NAME_MAX + 40 };
+/* Under which the keeper has its descriptors. */
+void life_key(const struct life *, char key[LIFE_KEY_MAX]);
+uint64_t life_start_time(struct life *);
+void life_free(struct life *);
+bool life_runs(const struct life *); /* not dead */
+
+/* reap.c */
+void reap_dead(struct life *);
+void reap_statused(struct server *, uint64_t number, pid_t, int state, int wait_status);
+/* An incarnation of which there is only the slot's word: killed, waited for, retired; then life_go_on(). */
+void reap_stranger(struct worker *, uint64_t incarnation, pid_t, uint64_t start_time);
+
+/* ---- a worker: a name and what outlives its incarnations (workers.c) ---- */
+
+struct worker {
+	RB_ENTRY(worker) by_name;
+	RB_ENTRY(worker) by_node;
+	struct server *server;
+	char *name;    /* of the slot */
+	char *path;    /* of the child; "" before the first START */
+	bool callable; /* false: a program without libstash, or a child without a name */
+	struct sup_spec *spec;
+	struct plan plan;
+	char *why; /* its last start failed; NULL: nothing is known of that */
+	uint64_t node, start;	   /* of the machine's START that waits for a process; start 0: none */
+	uint64_t listed;	   /* the node under which it is found; 0: none */
+	uint64_t incarnation;	   /* the last number given */
+	enum stash_status status;  /* as the machine said last; 0: nothing yet */
+	int64_t since_ns;	   /* CLOCK_REALTIME of that */
+	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN } slot;
+	int bell;
+	struct life *now;	   /* the newest; NULL: none */
+	LIST_HEAD(, life) dying;
+	LIST_HEAD(, channel) channels;
+	TAILQ_HEAD(, wait) waits;  /* clients that wait until it runs */
+	bool down_due;		   /* no next one comes: its channels go, as soon as the last one is retired */
+};
+RB_HEAD(worker_names, worker);
+RB_HEAD(worker_nodes, worker);
+int worker_compare_names(const struct worker *, const struct worker *);
+int worker_compare_nodes(const struct worker *, const struct worker *);
+RB_PROTOTYPE(worker_names, worker, by_name, worker_compare_names)
+RB_PROTOTYPE(worker_nodes, worker, by_node, worker_compare_nodes)
+
+struct worker *worker_find(struct server *, const char *name);
+struct worker *worker_find_node(struct server *, uint64_t node);
+/* Finds it or makes it; NULL: no memory. */
+struct worker *worker_get(struct server *, const char *name);
+/* The name of the slot of a child: its own, or one made of its path. */
+void worker_slot_name(const char *path, const char *name, char slot_name[STASH_NAME_MAX + 1]);
+/* Takes path and plan of the machine's node. */
+int worker_plan(struct worker *, const struct sup_node *);
+/* A child that will be started: has its slot opened ahead. */
+int worker_expect(struct server *, const struct sup_spec *, const char *path);
+int worker_bell(struct worker *); /* makes it if need be; 0 or an error */
+/* Has the stash open its slot, unless it has been asked. */
+void worker_open(struct worker *);
+/* To a new stash process: it finds the slots by itself, but not the bells of workers that wait for it. */
+void workers_show(struct server *);
+/* Opens a file of its slot. */
+int worker_file(const struct worker *, const char *half, int flags);
+/* STATUS or GONE came out of the machine. */
+void worker_status(struct worker *, enum stash_status, bool gone);
+void workers_free(struct server *);
+
+/* ---- channels (mailroom.c, down.c) ---- */
+
+struct channel {
+	RB_ENTRY(channel) by_id;
+	LIST_ENTRY(channel) of_worker, of_peer;
+	struct worker *worker;
+	struct peer *peer; /* NULL: its client is dead, or hasn't presented it yet */
+	uint8_t id[STASH__ID];
+	int memfd, bell; /* the client's */
+	uint32_t place, uid, pid;
+	bool placed;	  /* the row is made */
+	bool gone;	  /* the client is dead: the worker is to delete the row */
+	bool wanted;	  /* peer waits for CHANNEL with this number */
+	bool presented;	  /* that was a PRESENT */
+	uint64_t number, ring_bytes;
+	int64_t silent_since; /* nobody has presented it since */
+};
+RB_HEAD(channel_ids, channel);
+int channel_compare(const struct channel *, const struct channel *);
+RB_PROTOTYPE(channel_ids, channel, by_id, channel_compare)
+
+/* A client wants one: answered by CHANNEL, now or later. */
+void mailroom_open(struct peer *, uint64_t number, struct worker *, uint64_t ring_bytes);
+void mailroom_present(struct peer *, uint64_t number, const uint8_t id[STASH__ID], struct worker *, int memfd);
+void mailroom_close(struct peer *, const uint8_t id[STASH__ID]);
+void mailroom_peer_gone(struct peer *);
+/* Attaches all channels of a worker to its incarnation that was just let go. */
+void mailroom_attach_all(struct life *);
+void mailroom_detached(struct life *, const uint8_t id[STASH__ID]);
+void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text);
+/* What the keeper had; a row that only the slot has. */
+int mailroom_restore(struct server *, struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell);
+void mailroom_row(struct worker *, const uint8_t id[STASH__ID], uint32_t place, uint32_t uid);
+void mailroom_rows_known(struct worker *);
+/* Channels whose client hasn't come back in time are let go. */
+void mailroom_tick(struct server *, int64_t now_ns);
+struct channel *mailroom_find(struct server *, const uint8_t id[STASH__ID]);
+void mailroom_drop(struct channel *); /* the row is gone: frees it, here and with the keeper */
+void mailroom_delete_row(struct channel *); /* no worker runs: by the stash, then drop */
+void mailroom_tell_down(struct channel *, int error, const char *text);
+void mailroom_free(struct server *);
+
+/* All channels of a worker that won't come back: what is safe is published, the rest is told that it is down. */
+void down_worker(struct worker *);
+/* A copy of its base as it is now, to be freed; NULL: none. */
+struct stash__base *down_base(const struct worker *);
+/* Its row in the base as it is now.  STASH_E_NOENT. */
+int down_row(const struct worker *, const struct channel *, struct stash__row *);
+
+/* ---- clients (broker.c, peer.c, query.c) ---- */
+
+enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN };
+
+/* A request whose answer comes later. */
+struct wait {
+	TAILQ_ENTRY(wait) of_peer, of_worker;
+	struct peer *peer;
+	struct worker *worker; /* OPEN, AWAIT; else NULL */
+	enum wait_kind kind;
+	int64_t type; /* of the request */
+	uint64_t number, id; /* id: the machine's, or the stash's */
+	uint64_t ring_bytes;
+	int64_t deadline;
+};
+
+struct peer {
+	TAILQ_ENTRY(peer) link;
+	struct server *server;
+	int fd, pidfd, bell; /* bell: -1 before HELLO */
+	uint32_t uid, pid;
+	char label[64];
+	struct event readable, dead;
+	struct event doomed; /* it is to be dropped, by nobody who still uses it */
+	struct outbox outbox;
+	bool broken; /* that was said */
+	LIST_HEAD(, channel) channels;
+	TAILQ_HEAD(, wait) waits;
+};
+TAILQ_HEAD(peers, peer);
+
+struct broker {
+	int fd; /* -1: not listening yet */
+	struct event readable;
+	bool accepting;
+	bool full; /* no descriptor is left: accepts again at the next tick */
+	struct peers peers;
+};
+
+int broker_listen(struct server *, int fd /* the keeper's, or -1 */);
+int broker_accept(struct server *); /* begins to serve */
+void broker_close(struct server *);
+void peer_create(struct server *, int fd, uint32_t uid, uint32_t pid);
+/* Drops it now; its struct is gone. */
+void peer_drop(struct peer *);
+void peers_tick(struct server *, int64_t now_ns);
+/* Sends; a peer that can't be told is dropped a little later. */
+void peer_send(struct peer *, const struct stash_buf *, const int *fds, int nfds);
+void peer_result(struct peer *, int64_t type, uint64_t number, int error, const char *text);
+void peer_done(struct peer *, uint64_t number, int error, const char *text, const char *term);
+struct wait *wait_create(struct peer *, enum wait_kind, int64_t type, uint64_t number, struct worker *);
+void wait_free(struct wait *);
+/* The worker's status has changed: whoever waited for it is told. */
+void peers_worker_status(struct worker *, bool gone);
+
+/* A child as it is known here; and with its version, which is read from its slot. */
+void query_describe(struct server *, const struct sup_node *, struct stash_process *);
+void query_fill(struct server *, const struct sup_node *, struct stash_process *);
+void query_whereis(struct peer *, uint64_t number, const char *name);
+void query_list(struct peer *, uint64_t number);
+void query_which(struct peer *, uint64_t number, const char *path);
+void query_bounce(struct peer *, uint64_t number, const char *name);
+void query_kill(struct peer *, uint64_t number, const char *name, int signal);
+void query_scan(struct peer *, uint64_t number, int64_t db, const void *from, size_t from_len, int64_t rows);
+/* REPLY came out of the machine. */
+void query_reply(struct server *, const struct sup_action *);
+
+/* ---- the tree machine (turn.c) ---- */
+
+struct turn_event;
+STAILQ_HEAD(turn_events, turn_event);
+
+void turn_ready(struct server *, uint64_t node, uint64_t start);
+void turn_failed(struct server *, uint64_t node, uint64_t start, const char *term);
+void turn_ignored(struct server *, uint64_t node, uint64_t start);
+void turn_exited(struct server *, uint64_t node, uint64_t start, enum stash_reason);
+void turn_lost(struct server *, uint64_t node, uint64_t start);
+void turn_request(struct server *, const struct sup_request *);
+/* The tree begins, goes on after a takeover, ends in order, ends at once. */
+int turn_begin(struct server *, struct sup_spec *);
+void turn_resume(struct server *, bool new_boot);
+void turn_stop(struct server *);
+void turn_kill(struct server *);
+/* Between two of these, events wait. */
+void turn_hold(struct server *);
+void turn_release(struct server *);
+void turn_free(struct server *);
+
+/* ---- rows of the store (records.c: how they get there; rows.c: what stands in them) ---- */
+
+struct records_row;
+struct records_long;
+struct records_layout;
+struct records {
+	struct stash__rows rows;
+	bool open;
+	STAILQ_HEAD(, records_row) backlog; /* no room in the ring at the moment */
+	size_t waiting;
+	bool complained;
+	struct stash_buf scratch;
+	LIST_HEAD(, records_long) longs;
+	LIST_HEAD(, records_layout) layouts; /* that were told already */
+};
+int records_open(struct server *);
+void records_close(struct server *);
+void records_put(struct server *, uint32_t db, const void *key, size_t key_len, const void *value, size_t value_len);
+void records_del(struct server *, uint32_t db, const void *key, size_t key_len);
+/* All that was put becomes one entry: from here on nothing loses it. */
+void records_submit(struct server *);
+void records_tick(struct server *);
+void records_tree(struct server *, const char *key, bool gone);
+void records_tree_forget(struct server *, const char *key, unsigned parts); /* parts: 0 if that isn't known from outside */
+void records_parts(struct server *, const char *key, unsigned parts); /* a row that was read had so many */
+size_t records_part_key(char out[SUP_KEY_MAX + 4], const char *key, unsigned part);
+bool records_is_part(const char *key);
+void records_registry(struct worker *, bool gone);
+/* A layout's packed fields; NULL: it was never told. */
+const void *records_fields(struct server *, const char *layout, uint32_t version, uint64_t *image_len, size_t *len);
+void records_layouts_free(struct server *);
+void records_layout(struct server *, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len);
+/* A line of the event log. */
+void records_event(struct server *, enum stash_event_type, enum stash_reason, const char *child, const char *name, const char *fmt, ...)
+    STASH_PRINTF(6, 7);
+/* REPORT came out of the machine: log and event. */
+void records_report(struct server *, const struct sup_action *);
+
+/* ---- crash reports (report.c) ---- */
+
+/* The stash's word on a death. */
+struct verdict {
+	enum stash__verdict verdict;
+	uint32_t place, attempts, kind, phase;
+	uint64_t number, len, version, crashes;
+	bool own_fault;
+	char tag[STASH_TAG_MAX + 1];
+};
+struct report;
+/* Copies what the next incarnation may overwrite; NULL: nothing more is to be told. */
+struct report *report_begin(struct life *, const struct verdict *);
+/* Writes it, as soon as the state is there as text; takes the report. */
+void report_write(struct report *);
+void reports_free(struct server *); /* those under way are dropped */
+
+/* status.c: a state as text, by a process of its own. */
+struct status;
+/* layout_fields: packed; NULL: none are known.  image is borrowed for the call.  done is called once, never from here, with
+ * what was written within a second, or with "".  NULL: no process can be made. */
+struct status *status_begin(struct server *, const struct plan *, const struct stash__base *, const void *layout_fields,
+    size_t len, void (*done)(void *arg, const char *text), void *arg);
+void status_cancel(struct status *);
+
+/* ---- the whole ---- */
+
+enum server_phase {
+	SERVER_BOOT = 1, /* until the tree is there and children are adopted */
+	SERVER_UP = 2,
+	SERVER_STOPPING = 3, /* the tree ends in order */
+	SERVER_OVER = 4	     /* the tree has ended; the stash stores the rest */
+};
+
+struct takeover;
+
+struct server {
+	const struct stash__supervise_config *config;
+	const struct plan_table *plans;
+	struct sup_spec *tree; /* the config's */
+	const char *dir, *run_dir;
+	struct stash__origin origin;
+	int run_fd, slot_fd, lock_fd;
+	sigset_t child_mask; /* of workers */
+	uint64_t starts;     /* supervisors there were, this one included */
+	enum server_phase phase;
+	int64_t began_ns, stop_asked_ns;
+	int result; /* what stash_supervise() is to say */
+	char text[512];
+
+	struct event_base *events;
+	struct event tick, due, signals;
+	int signals_fd;
+	bool due_set;
+
+	struct keeplink keep;
+	struct stashlink stash;
+	struct broker broker;
+	struct records records;
+	struct sup *machine;
+	struct turn_events turns;
+	bool turning;
+	unsigned held;
+	uint64_t next_request; /* of the machine */
+
+	struct worker_names names;
+	struct worker_nodes nodes;
+	struct channel_ids channels;
+	LIST_HEAD(, report) reports;
+	struct takeover *takeover; /* during SERVER_BOOT */
+	unsigned nworkers, recovered;
+	bool was_clean; /* the last stashd here had ended in order */
+	char found[256]; /* what the stash has found, in words */
+};
+
+/* The whole life of the process; returns its exit status. */
+struct server_job {
+	const struct stash__supervise_config *config;
+	const struct plan_table *plans;
+	struct sup_spec *tree;
+	const char *dir, *run_dir;
+	const uint8_t *store_id;
+	int lock_fd;
+	sigset_t child_mask;
+};
+int server_run(const struct server_job *, int keeper, uint64_t starts);
+/* Ends the process with a result: nothing of the tree runs any more. */
+void server_over(struct server *, int result, const char *text);
+/* Arms the timer for the machine. */
+void server_arm(struct server *);
+void server_up(struct server *);   /* the machine's UP */
+void server_done(struct server *, const struct sup_action *); /* the machine's DONE */
+void server_stop(struct server *, const char *who);
+
+/* logging.c: the whole tree into the log, a line for each child. */
+void logging_tree(struct server *);
+
+/* takeover.c */
+int takeover_begin(struct server *); /* fetches from the keeper */
+void takeover_stash_up(struct server *); /* the stash answers */
+void takeover_slot_open(struct worker *); /* a slot's OPENED */
+void takeover_free(struct server *);
+
+#endif

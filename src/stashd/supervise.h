@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * supervise.h: the processes round a tree, and the one call that runs them all.
+ *
+ *   stash_supervise() --- keeper: holds descriptors, is sub-reaper, starts the next supervisor (keeper.c, vault.c)
+ *        |  ^
+ *        |  | K_ store, fetch, status, reap, beat, over (keeplink.c)
+ *        v  |
+ *      supervisor: one libevent loop (loop.c) round the pure machine of src/supervisor (turn.c)
+ *        |  |  \
+ *        |  |   `-- stash.sock: B_ clients and tools (broker.c, peer.c, query.c, mailroom.c)
+ *        |  |
+ *        |  `------ S_ the stash process: open, retire, channel, scan (stashlink.c)
+ *        |
+ *        `--------- W_ workers: START, GO, ATTACH, READY (spawn.c, birth.c, worker.c, reap.c)
+ *                   their stdout and stderr through a pipe each (output.c)
+ *
+ * All of these are children of the supervisor, or, when it has died and the next one has taken them over
+ * (takeover.c), of the keeper.  The supervisor runs no user code, never waits for the disk or for a client, and
+ * can be killed at any instruction: what it knows is in its rows (records.c), in the slots, and with the keeper.
+ */
+#ifndef STASHD_SUPERVISE_H
+#define STASHD_SUPERVISE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <stash/supervisor.h>
+
+#include "base/log.h"
+
+/* What stashd's config sets beyond the public options. */
+struct stash__supervise_config {
+	const char *run_dir;	     /* NULL: chosen by the store's directory */
+	uint64_t store_bytes;	     /* quota of the store; 0: 1 GiB */
+	uint32_t ack;		     /* enum stash_ack of children that don't say; 0: STASH_ACK_CRASH */
+	uint32_t history;	     /* stored states of each worker that doesn't say; 0: none */
+	int64_t spin_ns;	     /* how long a side looks before it sleeps; 0: not at all */
+	int64_t fold_interval_ns;    /* 0: the stash's default */
+	int64_t commit_interval_ns;  /* 0: as soon as something has changed and the last commit is over */
+	const struct stash_behaviour *const *behaviours; /* what specs name; ends with NULL; or NULL */
+	stash__log_fn *log;	     /* NULL: standard error.  Called in the keeper and in the processes below it */
+	void *log_arg;
+	const char *source;	     /* where the tree comes from, for the log; NULL: nothing is said */
+};
+
+/* All defaults, spin_ns and history too. */
+void stash__supervise_defaults(struct stash__supervise_config *);
+
+/* stash_supervise() with these settings; both structs and what they point to are borrowed. */
+int stash__supervise(const struct stash_supervisor_spec *, const char *dir, const struct stash__supervise_config *);
+
+#endif

@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * turn.c: the way into the tree machine and out of it.  One event at a time: told, then its rows in one entry, then its
+ * acts in their order.  What happens during the acts waits its turn, so that no row is ever behind an act.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include <bsd/string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "stashd/server.h"
+
+enum turn_kind {
+	TURN_READY = 1,
+	TURN_FAILED,
+	TURN_IGNORED,
+	TURN_EXITED,
+	TURN_LOST,
+	TURN_REQUEST,
+	TURN_RESUME,
+	TURN_STOP,
+	TURN_KILL,
+	TURN_CLOCK
+};
+
+struct turn_event {
+	STAILQ_ENTRY(turn_event) link;
+	enum turn_kind kind;
+	uint64_t node, start;
+	enum stash_reason reason;
+	char term[128];
+	bool new_boot;
+	struct sup_request request; /* its strings are the event's */
+	char *supervisor, *child;
+};
+
+/* ---- out: what the machine wants ---- */
+
+static struct worker *
+worker_of(struct server *s, const struct sup_action *a)
+{
+	char name[STASH_NAME_MAX + 1];
+
+	worker_slot_name(a->path, a->name, name);
+	return worker_find(s, name);
+}
+
+static void
+status(struct server *s, const struct sup_action *a, bool gone)
+{
+	struct worker *w = worker_of(s, a);
+
+	if (w != NULL)
+		worker_status(w, gone ? STASH_STOPPED : a->status, gone);
+}
+
+static void
+act(struct server *s, const struct sup_action *a)
+{
+	switch (a->kind) {
+	case SUP_ACT_FORGET:
+	case SUP_ACT_SAVE:
+		break;
+	case SUP_ACT_START:
+		life_start(s, a->node, a->start, a->path, a->name);
+		break;
+	case SUP_ACT_SIGNAL:
+		life_signal(s, a->node, a->start, SIGTERM);
+		break;
+	case SUP_ACT_KILL:
+		life_signal(s, a->node, a->start, SIGKILL);
+		break;
+	case SUP_ACT_STATUS:
+		status(s, a, false);
+		break;
+	case SUP_ACT_GONE:
+		status(s, a, true);
+		break;
+	case SUP_ACT_REPORT:
+		records_report(s, a);
+		break;
+	case SUP_ACT_REPLY:
+		query_reply(s, a);
+		break;
+	case SUP_ACT_UP:
+		server_up(s);
+		break;
+	case SUP_ACT_DONE:
+		server_done(s, a);
+		break;
+	}
+}
+
+/* Rows come before all acts, and are safe in the slot before the first of them. */
+static void
+drain(struct server *s)
+{
+	struct sup_action a;
+	bool rows = true;
+
+	while (sup_next_action(s->machine, &a)) {
+		if (a.kind == SUP_ACT_SAVE || a.kind == SUP_ACT_FORGET) {
+			records_tree(s, a.key, a.kind == SUP_ACT_FORGET);
+			rows = true;
+			continue;
+		}
+		if (rows)
+			records_submit(s);
+		rows = false;
+		act(s, &a);
+	}
+	records_submit(s);
+}
+
+/* ---- in ---- */
+
+static void
+tell(struct server *s, const struct turn_event *e)
+{
+	struct sup *m = s->machine;
+	int64_t now = stash__now_ns();
+
+	switch (e->kind) {
+	case TURN_READY:
+		sup_ready(m, e->node, e->start, now);
+		break;
+	case TURN_FAILED:
+		sup_failed(m, e->node, e->start, e->term, now);
+		break;
+	case TURN_IGNORED:
+		sup_ignored(m, e->node, e->start, now);
+		break;
+	case TURN_EXITED:
+		sup_exited(m, e->node, e->start, e->reason, now);
+		break;
+	case TURN_LOST:
+		sup_lost(m, e->node, e->start, now);
+		break;
+	case TURN_REQUEST:
+		sup_request(m, &e->request, now);
+		break;
+	case TURN_RESUME:
+		sup_resume(m, e->new_boot, now);
+		break;
+	case TURN_STOP:
+		if (sup_stop(m, now) < 0 && s->phase != SERVER_OVER)
+			server_over(s, 0, "");
+		break;
+	case TURN_KILL:
+		sup_kill(m, now);
+		break;
+	case TURN_CLOCK:
+		sup_clock(m, now);
+		break;
+	}
+}
+
+static void
+discard(struct turn_event *e)
+{
+	free(e->supervisor);
+	free(e->child);
+	free(e);
+}
+
+static void
+run(struct server *s)
+{
+	struct turn_event *e;
+
+	if (s->turning || s->held > 0)
+		return;
+	s->turning = true;
+	while ((e = STAILQ_FIRST(&s->turns)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->turns, link);
+		tell(s, e);
+		drain(s);
+		discard(e);
+	}
+	s->turning = false;
+	server_arm(s);
+}
+
+static struct turn_event *
+create(enum turn_kind kind, uint64_t node, uint64_t start)
+{
+	struct turn_event *e = calloc(1, sizeof(*e));
+
+	if (e == NULL) {
+		/* Nothing can be told any more: the next supervisor finds everything as it is. */
+		stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
+		abort();
+	}
+	e->kind = kind;
+	e->node = node;
+	e->start = start;
+	return e;
+}
+
+static void
+add(struct server *s, struct turn_event *e)
+{
+	STAILQ_INSERT_TAIL(&s->turns, e, link);
+	run(s);
+}
+
+void
+turn_ready(struct server *s, uint64_t node, uint64_t start)
+{
+	add(s, create(TURN_READY, node, start));
+}
+
+void
+turn_failed(struct server *s, uint64_t node, uint64_t start, const char *term)
+{
+	struct turn_event *e = create(TURN_FAILED, node, start);
+
+	strlcpy(e->term, term, sizeof(e->term));
+	add(s, e);
+}
+
+void
+turn_ignored(struct server *s, uint64_t node, uint64_t start)
+{
+	add(s, create(TURN_IGNORED, node, start));
+}
+
+void
+turn_exited(struct server *s, uint64_t node, uint64_t start, enum stash_reason reason)
+{
+	struct turn_event *e = create(TURN_EXITED, node, start);
+
+	e->reason = reason;
+	add(s, e);
+}
+
+void
+turn_lost(struct server *s, uint64_t node, uint64_t start)
+{
+	add(s, create(TURN_LOST, node, start));
+}
+
+void
+turn_request(struct server *s, const struct sup_request *request)
+{
+	struct turn_event *e = create(TURN_REQUEST, 0, 0);
+
+	e->request = *request;
+	if (request->supervisor != NULL)
+		e->request.supervisor = e->supervisor = strdup(request->supervisor);
+	if (request->child != NULL)
+		e->request.child = e->child = strdup(request->child);
+	add(s, e);
+}
+
+void
+turn_resume(struct server *s, bool new_boot)
+{
+	struct turn_event *e = create(TURN_RESUME, 0, 0);
+
+	e->new_boot = new_boot;
+	add(s, e);
+}
+
+int
+turn_begin(struct server *s, struct sup_spec *spec)
+{
+	int result = sup_start(s->machine, spec, stash__now_ns());
+
+	if (result < 0)
+		return stash__fail(result, "a tree is running already");
+	add(s, create(TURN_CLOCK, 0, 0));
+	return 0;
+}
+
+void
+turn_stop(struct server *s)
+{
+	add(s, create(TURN_STOP, 0, 0));
+}
+
+void
+turn_kill(struct server *s)
+{
+	add(s, create(TURN_KILL, 0, 0));
+}
+
+static void
+on_due(evutil_socket_t fd, short what, void *arg)
+{
+	struct server *s = arg;
+
+	(void)fd;
+	(void)what;
+	s->due_set = false;
+	add(s, create(TURN_CLOCK, 0, 0));
+}
+
+void
+server_arm(struct server *s)
+{
+	int64_t due = s->machine != NULL ? sup_deadline(s->machine) : SUP_NEVER, left;
+	struct timeval tv;
+
+	if (s->due_set)
+		event_del(&s->due);
+	s->due_set = false;
+	if (due == SUP_NEVER || s->phase == SERVER_OVER)
+		return;
+	left = due - stash__now_ns();
+	if (left < 0)
+		left = 0;
+	/* Rounded up: a machine that is asked too early would ask for another timer at once. */
+	tv.tv_sec = left / STASH__NS_PER_S;
+	tv.tv_usec = (left % STASH__NS_PER_S + 999) / 1000;
+	if (tv.tv_usec == 1000000) {
+		tv.tv_sec++;
+		tv.tv_usec = 0;
+	}
+	evtimer_assign(&s->due, s->events, on_due, s);
+	event_add(&s->due, &tv);
+	s->due_set = true;
+}
+
+void
+turn_hold(struct server *s)
+{
+	s->held++;
+}
+
+void
+turn_release(struct server *s)
+{
+	s->held--;
+	run(s);
+}
+
+void
+turn_free(struct server *s)
+{
+	struct turn_event *e;
+
+	while ((e = STAILQ_FIRST(&s->turns)) != NULL) {
+		STAILQ_REMOVE_HEAD(&s->turns, link);
+		discard(e);
+	}
+}

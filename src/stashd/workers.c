@@ -1,0 +1,397 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * workers.c: the table of names, and what stays of a worker when its process changes: plan, bell, slot.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bsd/string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "shm/bell.h"
+#include "stashd/server.h"
+
+int
+worker_compare_names(const struct worker *a, const struct worker *b)
+{
+	return strcmp(a->name, b->name);
+}
+
+int
+worker_compare_nodes(const struct worker *a, const struct worker *b)
+{
+	return (a->listed > b->listed) - (a->listed < b->listed);
+}
+
+RB_GENERATE(worker_names, worker, by_name, worker_compare_names)
+RB_GENERATE(worker_nodes, worker, by_node, worker_compare_nodes)
+
+/* ---- the table ---- */
+
+void
+worker_slot_name(const char *path, const char *name, char slot_name[STASH_NAME_MAX + 1])
+{
+	uint64_t hash = 14695981039346656037u;
+	int n;
+
+	if (name[0] != '\0') {
+		strlcpy(slot_name, name, STASH_NAME_MAX + 1);
+		return;
+	}
+	n = snprintf(slot_name, STASH_NAME_MAX + 1, "unnamed~%s", path);
+	if (n > STASH_NAME_MAX) {
+		for (const char *c = path; *c != '\0'; c++)
+			hash = (hash ^ (unsigned char)*c) * 1099511628211u;
+		snprintf(slot_name, STASH_NAME_MAX + 1, "unnamed~%016llx", (unsigned long long)hash);
+	}
+	for (char *c = slot_name; *c != '\0'; c++) {
+		if (*c == '/')
+			*c = '~';
+	}
+}
+
+struct worker *
+worker_find(struct server *s, const char *name)
+{
+	struct worker *w = RB_ROOT(&s->names);
+	int order;
+
+	while (w != NULL && (order = strcmp(name, w->name)) != 0)
+		w = order < 0 ? RB_LEFT(w, by_name) : RB_RIGHT(w, by_name);
+	return w;
+}
+
+struct worker *
+worker_find_node(struct server *s, uint64_t node)
+{
+	struct worker key = { .listed = node };
+
+	return node == 0 ? NULL : RB_FIND(worker_nodes, &s->nodes, &key);
+}
+
+struct worker *
+worker_get(struct server *s, const char *name)
+{
+	struct worker *w = worker_find(s, name);
+
+	if (w != NULL)
+		return w;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL || (w->name = strdup(name)) == NULL || (w->path = strdup("")) == NULL) {
+		if (w != NULL)
+			free(w->name);
+		free(w);
+		(void)stash__fail(STASH_E_NOMEM, "no memory for the worker %s", name);
+		return NULL;
+	}
+	w->server = s;
+	w->bell = -1;
+	LIST_INIT(&w->dying);
+	LIST_INIT(&w->channels);
+	TAILQ_INIT(&w->waits);
+	RB_INSERT(worker_names, &s->names, w);
+	return w;
+}
+
+static void
+list_under(struct worker *w, uint64_t node)
+{
+	struct worker *other;
+
+	if (w->listed == node)
+		return;
+	if (w->listed != 0)
+		RB_REMOVE(worker_nodes, &w->server->nodes, w);
+	other = worker_find_node(w->server, node);
+	if (other != NULL) {
+		RB_REMOVE(worker_nodes, &w->server->nodes, other);
+		other->listed = 0;
+	}
+	w->listed = node;
+	if (node != 0)
+		RB_INSERT(worker_nodes, &w->server->nodes, w);
+}
+
+static int
+take_spec(struct worker *w, const struct sup_spec *spec)
+{
+	struct plan plan;
+	int result;
+
+	if (w->spec == spec)
+		return 0;
+	result = plan_read(&plan, w->server->plans, spec->payload, spec->payload_len);
+	if (result < 0)
+		return result;
+	plan_free(&w->plan);
+	sup_spec_unref(w->spec);
+	w->plan = plan;
+	w->spec = sup_spec_ref((struct sup_spec *)(uintptr_t)spec);
+	w->callable = spec->name[0] != '\0' && plan_linked(&plan);
+	return 0;
+}
+
+int
+worker_plan(struct worker *w, const struct sup_node *node)
+{
+	const char *path = sup_node_path(node);
+
+	if (strcmp(w->path, path) != 0) {
+		char *copy = strdup(path);
+
+		if (copy == NULL)
+			return stash__fail(STASH_E_NOMEM, "no memory for a path");
+		free(w->path);
+		w->path = copy;
+	}
+	list_under(w, sup_node_handle(node));
+	return take_spec(w, sup_node_spec(node));
+}
+
+int
+worker_expect(struct server *s, const struct sup_spec *spec, const char *path)
+{
+	char name[STASH_NAME_MAX + 1];
+	struct worker *w;
+	int result;
+
+	worker_slot_name(path, spec->name, name);
+	w = worker_get(s, name);
+	if (w == NULL)
+		return STASH_E_NOMEM;
+	result = take_spec(w, spec);
+	if (result == 0 && plan_linked(&w->plan))
+		worker_open(w);
+	return result;
+}
+
+int
+worker_bell(struct worker *w)
+{
+	char key[STASH_NAME_MAX + 8];
+
+	if (w->bell >= 0)
+		return 0;
+	w->bell = stash__bell_make();
+	if (w->bell < 0)
+		return w->bell;
+	snprintf(key, sizeof(key), "b/%s", w->name);
+	keep_store(&w->server->keep, key, 0, &w->bell, 1);
+	return 0;
+}
+
+int
+worker_file(const struct worker *w, const char *half, int flags)
+{
+	char file[STASH__SLOT_FILE_MAX];
+	int fd;
+
+	stash__slot_file(file, w->name, half);
+	fd = openat(w->server->slot_fd, file, flags | O_CLOEXEC);
+	return fd >= 0 ? fd : stash__fail_errno("%s: its slot can't be opened", w->name);
+}
+
+/* ---- its slot ---- */
+
+/* Rows beyond what one message lists. */
+static int
+read_rows(struct worker *w, int fd)
+{
+	struct stash__in in;
+	struct stash__base *base;
+	int result = stash__in_map(&in, fd, false, &w->server->origin);
+
+	if (result < 0)
+		return result;
+	result = stash__base_copy(&in, &base);
+	stash__in_unmap(&in);
+	if (result < 0)
+		return result;
+	for (uint32_t i = 0; i < base->nrows; i++) {
+		const struct stash__row *row = &stash__base_rows(base)[i];
+
+		if (row->used != 0)
+			mailroom_row(w, row->id, i, row->uid);
+	}
+	free(base);
+	return 0;
+}
+
+static int
+take_rows(struct worker *w, struct mail *m)
+{
+	int64_t count = stash__view_range(&m->view, 0, STASH__PLACES), listed = count < STASH__S_CHANNELS ? count : STASH__S_CHANNELS;
+
+	for (int64_t i = 0; i < listed; i++) {
+		size_t len;
+		const void *id = stash_view_bytes(&m->view, &len);
+		uint32_t place = (uint32_t)stash_view_int(&m->view), uid = (uint32_t)stash_view_int(&m->view);
+
+		if (m->view.error == 0 && len == STASH__ID && listed == count)
+			mailroom_row(w, id, place, uid);
+	}
+	if (stash_view_end(&m->view) < 0)
+		return stash__fail(STASH_E_PROTO, "what the stash says about a slot can't be understood");
+	return listed == count ? 0 : read_rows(w, m->nfds > 1 ? m->fds[1] : -1);
+}
+
+/* Who wrote to the slot last, by its own word. */
+static void
+look_for_stranger(struct worker *w, int fd, uint64_t fence)
+{
+	struct stash__out_page page;
+	uint64_t owner;
+	struct life *l;
+
+	if (fd < 0 || pread(fd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
+		return;
+	owner = atomic_load(&page.owner);
+	if (owner <= fence)
+		return;
+	if (owner > w->incarnation)
+		w->incarnation = owner;
+	if (w->now != NULL && w->now->incarnation == owner)
+		return;
+	LIST_FOREACH(l, &w->dying, link) {
+		if (l->incarnation == owner)
+			return;
+	}
+	reap_stranger(w, owner, (pid_t)atomic_load(&page.owner_pid), atomic_load(&page.owner_start));
+}
+
+static void
+fail_start(struct worker *w, int error, const char *text)
+{
+	struct server *s = w->server;
+	uint64_t start = w->start;
+
+	stash__log(LOG_ERR, "%s: its slot can't be opened: %s", w->name, text);
+	takeover_slot_open(w);
+	w->slot = SLOT_UNKNOWN;
+	w->start = 0;
+	if (start != 0)
+		turn_failed(s, w->node, start, error == STASH_E_FULL ? "store_full" : "no_slot");
+}
+
+static void
+on_opened(void *arg, int error, const char *text, struct mail *m)
+{
+	struct worker *w = arg;
+	uint64_t fence = 0;
+
+	if (error == 0) {
+		fence = (uint64_t)stash_view_int(&m->view);
+		(void)stash_view_int(&m->view); /* version */
+		(void)stash_view_int(&m->view); /* retired */
+		error = take_rows(w, m);
+		text = stash_errmsg();
+	}
+	if (error < 0) {
+		fail_start(w, error, text);
+		return;
+	}
+	if (fence > w->incarnation)
+		w->incarnation = fence;
+	w->slot = SLOT_OPEN;
+	mailroom_rows_known(w);
+	look_for_stranger(w, m->nfds > 0 ? m->fds[0] : -1, fence);
+	life_go_on(w);
+	if (w->now != NULL && w->now->phase >= LIFE_STARTING && w->now->phase <= LIFE_READY)
+		mailroom_attach_all(w->now); /* one that was taken over: what it has, it leaves as it is */
+	takeover_slot_open(w);
+}
+
+static int
+ask_slot(struct worker *w, void (*fn)(void *, int, const char *, struct mail *))
+{
+	struct stashlink *k = &w->server->stash;
+	struct stash_buf *buf;
+
+	if (worker_bell(w) < 0)
+		return 0;
+	buf = stashlink_begin(k, STASH__S_OPEN);
+	stash_buf_add_text(buf, w->name);
+	stash_buf_add_int(buf, w->plan.no_persist);
+	stash_buf_add_int(buf, w->plan.history);
+	stash_buf_add_int(buf, 0);
+	stash_buf_add_int(buf, 0);
+	return stashlink_send(k, buf, w->bell, fn, w) != 0;
+}
+
+void
+worker_open(struct worker *w)
+{
+	if (w->slot == SLOT_UNKNOWN && ask_slot(w, on_opened))
+		w->slot = SLOT_ASKED;
+}
+
+static void
+on_shown(void *arg, int error, const char *text, struct mail *m)
+{
+	const struct worker *w = arg;
+
+	(void)m;
+	if (error < 0)
+		stash__log(LOG_ERR, "%s: the new stash process doesn't know its slot: %s", w->name, text);
+}
+
+void
+workers_show(struct server *s)
+{
+	struct worker *w;
+
+	RB_FOREACH(w, worker_names, &s->names) {
+		if (w->slot == SLOT_OPEN)
+			(void)ask_slot(w, on_shown);
+	}
+}
+
+/* ---- its status ---- */
+
+void
+worker_status(struct worker *w, enum stash_status status, bool gone)
+{
+	w->status = status;
+	w->since_ns = stash__time_ns();
+	records_registry(w, gone);
+	/* STOPPED: no next one comes by itself, and whoever waits has to be told; the rest goes with the last process. */
+	w->down_due = status == STASH_STOPPED;
+	peers_worker_status(w, gone);
+	if (w->down_due)
+		life_go_on(w);
+}
+
+static void
+worker_free(struct worker *w)
+{
+	struct life *l;
+
+	if (w->now != NULL)
+		life_free(w->now);
+	while ((l = LIST_FIRST(&w->dying)) != NULL) {
+		LIST_REMOVE(l, link);
+		life_free(l);
+	}
+	RB_REMOVE(worker_names, &w->server->names, w);
+	if (w->bell >= 0)
+		close(w->bell);
+	plan_free(&w->plan);
+	sup_spec_unref(w->spec);
+	free(w->name);
+	free(w->path);
+	free(w->why);
+	free(w);
+}
+
+void
+workers_free(struct server *s)
+{
+	while (!RB_EMPTY(&s->names))
+		worker_free(RB_ROOT(&s->names));
+	RB_INIT(&s->nodes);
+}
