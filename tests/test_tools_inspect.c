@@ -1,0 +1,545 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * stash-inspect, run within the test: what it shows of an offline store and of slots made by hand, for people and as
+ * JSON.
+ */
+#include <bsd/string.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/boot.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/info.h"
+#include "common/out.h"
+#include "reader/reader.h"
+#include "shm/record.h"
+#include "shm/wire.h"
+#include "stash-inspect/inspect.h"
+#include "stashctl/ctl.h"
+#include "testlib.h"
+#include "testlib_store.h"
+#include "testlib_tools.h"
+
+struct state {
+	int64_t next;
+	char note[16];
+};
+
+static const struct stash_field fields[] = { STASH_FIELD(struct state, next), STASH_FIELD(struct state, note),
+	STASH_FIELD_END };
+
+/* ---- a store to look at ---- */
+
+static void
+put_state(struct store_batch *batch, const char *name, uint64_t seq, int64_t next, const char *note)
+{
+	struct state image = { .next = next };
+	struct store_state state = { .name = name,
+		.seq = seq,
+		.version = seq,
+		.committed_ns = (int64_t)seq * STASH__NS_PER_S,
+		.layout_version = 1,
+		.layout = "sequence",
+		.data = &image,
+		.len = sizeof image };
+
+	strlcpy(image.note, note, sizeof image.note);
+	ts_good(store_put_state(batch, &state, 8));
+}
+
+static void
+put_owner(struct store_batch *batch, const char *name, const char *child, pid_t pid)
+{
+	struct stash__registry_row row = { .since_ns = STASH__NS_PER_S };
+	struct stash_process *p = &row.process;
+	struct stash_buf buf;
+
+	ts_good(stash__boot_id(row.boot_id));
+	strlcpy(p->name, name, sizeof p->name);
+	strlcpy(p->child, child, sizeof p->child);
+	strlcpy(p->id, strrchr(child, '/') + 1, sizeof p->id);
+	p->pid = pid;
+	p->status = STASH_RUNNING;
+	p->restarts = 2;
+	p->incarnation = 3;
+	if (pid == getpid())
+		ts_good(stash__start_time(pid, &p->start_time));
+	stash__buf_init(&buf, 4096);
+	ts_good(stash__pack_registry(&buf, &row));
+	ts_good(store_put_row(batch, STORE_DB_REGISTRY, name, strlen(name), buf.data, buf.len));
+	stash__buf_fini(&buf);
+}
+
+static void
+put_event(struct store_batch *batch, uint32_t type, uint32_t reason, int64_t time_ns, const char *text)
+{
+	struct stash_event event = { .time_ns = time_ns,
+		.type = type,
+		.reason = reason,
+		.child = "root/sequence",
+		.name = "sequence",
+		.text = text };
+	struct stash_buf buf;
+
+	stash__buf_init(&buf, 4096);
+	ts_good(stash__pack_event(&buf, &event));
+	ts_good(store_put_event(batch, buf.data, buf.len, NULL));
+	stash__buf_fini(&buf);
+}
+
+static void
+put_schema(struct store_batch *batch)
+{
+	unsigned char key[STASH__SCHEMA_KEY_MAX];
+	int len = stash__schema_key(key, "sequence", 1, 0);
+	struct stash_buf buf;
+
+	stash__buf_init(&buf, 4096);
+	ts_good(stash__pack_schema(&buf, fields, sizeof(struct state)));
+	ts_good(store_put_row(batch, STORE_DB_SCHEMA, key, (size_t)len, buf.data, buf.len));
+	stash__buf_fini(&buf);
+}
+
+/* Three workers, one of them alive (this process), one without an owner; a crash that was noted. */
+static void
+make_store(void)
+{
+	struct store_batch *batch;
+	struct store *store = ts_open(NULL);
+
+	stash__reader_map_bytes = ts_options().map_bytes;
+	ck_assert_int_eq(setenv("STASH_DIR", ts_dir(), 1), 0);
+	ck_assert_int_eq(setenv("TZ", "UTC", 1), 0);
+	ts_good(store_begin(store, &batch));
+	put_state(batch, "sequence", 1, 124, "");
+	put_state(batch, "sequence", 2, 125, "");
+	put_state(batch, "sequence", 3, 126, "x\033[31m");
+	put_state(batch, "web.endpoint", 9, 1, "");
+	put_state(batch, "forgotten", 5, 1, "");
+	put_owner(batch, "sequence", "root/sequence", 1);
+	put_owner(batch, "web.endpoint", "root/web/endpoint", getpid());
+	put_event(batch, STASH_EV_STARTED, 0, STASH__NS_PER_S, "");
+	put_event(batch, STASH_EV_EXITED, STASH_REASON_CRASH, 2 * STASH__NS_PER_S, "SIGABRT in \033cast");
+	put_event(batch, STASH_EV_EXITED, STASH_REASON_NORMAL, stash__time_ns(), "");
+	put_schema(batch);
+	ts_good(store_commit(batch));
+	store_close(store);
+}
+
+/* ---- what is shown ---- */
+
+START_TEST(test_list)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "list");
+	tt_exits(&r, 0);
+	ck_assert(strncmp(r.out, "offline, as of 20", 17) == 0);
+	tt_says(&r, "NAME          STATUS");
+	tt_says(&r, "\nsequence      stopped ");
+	tt_says(&r, "  -        3         2            3  root/sequence\n");
+	tt_says(&r, "\nforgotten     - ");
+	tt_says(&r, "  -        5         -            -  -\n");
+	tt_says(&r, "web.endpoint  running");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "list", "seq", "--json");
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	o = tt_json(&r, 0);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "name")), "sequence");
+	ck_assert_str_eq(json_string_value(json_object_get(o, "status")), "stopped");
+	ck_assert(json_is_null(json_object_get(o, "pid")));
+	ck_assert(json_is_false(json_object_get(o, "online")));
+	ck_assert(json_is_string(json_object_get(o, "as_of")));
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "version")), 3);
+	json_decref(o);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_tree)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "tree");
+	tt_exits(&r, 0);
+	tt_says(&r, "\nroot    ");
+	tt_says(&r, "\n|- sequence                    stopped");
+	tt_says(&r, "\n`- web                         -");
+	tt_says(&r, "\n   `- endpoint = web.endpoint  running");
+	tt_free(&r);
+	tt_run(&r, &stash_inspect, NULL, (const char *const[]){ NULL });
+	tt_says(&r, "\nroot    ");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "tree", "-j");
+	ck_assert_uint_eq(tt_lines(&r), 4);
+	o = tt_json(&r, 3);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "child")), "root/web/endpoint");
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "depth")), 2);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "pid")), getpid());
+	json_decref(o);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_show)
+{
+	struct tt_result r;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "show", "sequence");
+	tt_exits(&r, 0);
+	tt_says(&r, "name        sequence\n");
+	tt_says(&r, "child       root/sequence, stopped, incarnation 3, restarts 2\n");
+	tt_says(&r, "version     3, committed 1970-01-01 00:00:03.000, on the disk\n");
+	tt_says(&r, "layout      sequence 1, 24 bytes\n");
+	tt_says(&r, "last crash  1970-01-01 00:00:02.000, crash: SIGABRT in \\x1bcast\n");
+	tt_says(&r, "\nnext = 126\nnote = \"x\\x1b[31m\"\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "sequence", "--field", "next");
+	ck_assert_str_eq(r.out, "next = 126\n");
+	tt_complains(&r, "offline, as of");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "sequence", "-F", "nex");
+	tt_exits(&r, EX_NOHOST);
+	tt_complains(&r, "no field \"nex\"");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "sequenec");
+	tt_exits(&r, EX_NOHOST);
+	tt_complains(&r, "did you mean \"sequence\"?");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "root/web/endpoint");
+	tt_exits(&r, 0);
+	tt_says(&r, "name        web.endpoint\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "root/web/enpoint");
+	tt_exits(&r, EX_NOHOST);
+	tt_complains(&r, "root/web/endpoint");
+	tt_free(&r);
+}
+END_TEST
+
+/* The bytes of the state, and nothing else. */
+START_TEST(test_show_raw)
+{
+	const struct state *state;
+	struct tt_result r;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "show", "sequence", "--raw");
+	tt_exits(&r, 0);
+	ck_assert_uint_eq(r.len, sizeof *state);
+	state = (const struct state *)(const void *)r.out;
+	ck_assert_int_eq(state->next, 126);
+	tt_free(&r);
+}
+END_TEST
+
+static void
+fill_box(struct tt_slot *slot)
+{
+	struct stash__box *box = slot->out.box;
+	uint64_t start;
+
+	slot->out.page->owner = 4;
+	slot->out.page->owner_pid = (uint64_t)getpid();
+	ts_good(stash__start_time(getpid(), &start));
+	slot->out.page->owner_start = start;
+	box->in_hand = STASH__HAND(4, 0, 9);
+	box->phase = STASH__PHASE_CALLBACK;
+	box->kind = STASH_MSG_CALL;
+	box->attempt = 1;
+	box->len = 12;
+	box->handled = 1000;
+	box->commits = 80;
+	strlcpy(box->tag, "next_number", sizeof box->tag);
+	box->bins[9] = 990;
+	box->bins[20] = 10;
+	box->crash.present = 1;
+	box->crash.signal = SIGSEGV;
+	box->crash.address = 0xdead;
+}
+
+START_TEST(test_show_slot)
+{
+	const struct state image = { .next = 500, .note = "n" };
+	struct stash__origin origin = tt_origin();
+	struct tt_slot slot;
+	struct tt_result r;
+	json_t *o, *box;
+
+	make_store();
+	tt_slot_make(&slot, "sequence", &origin);
+	fill_box(&slot);
+	slot.base.retired = 2;
+	slot.base.last_reason = STASH_REASON_KILLED;
+	tt_slot_base(&slot, 90, 77, &image, sizeof image);
+	TT_RUN(&r, &stash_inspect, "show", "sequence");
+	tt_exits(&r, 0);
+	tt_says(&r, "version     77, committed ");
+	tt_says(&r, ", not on the disk yet\n");
+	tt_says(&r, "does        callback: call next_number, 12 bytes, attempt 1");
+	tt_says(&r, "handled     1000 messages in 80 batches");
+	tt_says(&r, "callbacks   half below 1.0 us, 99 % below 1.0 us, all below 2.1 ms\n");
+	tt_says(&r, "deaths      2, the last one: killed\n");
+	tt_says(&r, "crash       SIGSEGV at 0xdead, not reported yet\n");
+	tt_says(&r, "\nnext = 500\nnote = \"n\"\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "show", "sequence", "--json");
+	tt_exits(&r, 0);
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	o = tt_json(&r, 0);
+	box = json_object_get(o, "box");
+	ck_assert_int_eq(
+	    json_integer_value(json_object_get(json_object_get(json_object_get(o, "state"), "fields"), "next")), 500);
+	ck_assert(json_is_false(json_object_get(json_object_get(o, "state"), "durable")));
+	ck_assert_str_eq(json_string_value(json_object_get(box, "phase")), "callback");
+	ck_assert_int_eq(json_integer_value(json_object_get(json_object_get(box, "callbacks"), "p50_below_ns")), 1024);
+	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(box, "message"), "tag")), "next_number");
+	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(o, "last_crash"), "reason")), "crash");
+	json_decref(o);
+	tt_free(&r);
+	tt_slot_close(&slot);
+}
+END_TEST
+
+START_TEST(test_history)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "history", "sequence");
+	tt_exits(&r, 0);
+	tt_says(&r,
+	    "VERSION  COMMITTED                BYTES  LAYOUT\n"
+	    "      3  1970-01-01 00:00:03.000     24  sequence 1\n"
+	    "      2  1970-01-01 00:00:02.000     24  sequence 1\n"
+	    "      1  1970-01-01 00:00:01.000     24  sequence 1\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "history", "sequence", "-j");
+	ck_assert_uint_eq(tt_lines(&r), 3);
+	o = tt_json(&r, 2);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "version")), 1);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "committed")), "1970-01-01T00:00:01.000Z");
+	json_decref(o);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "history", "nobody");
+	tt_exits(&r, EX_NOHOST);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_events)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "events");
+	tt_exits(&r, 0);
+	ck_assert_uint_eq(tt_lines(&r), 4);
+	tt_says(&r, "     1  1970-01-01 00:00:01.000  started       root/sequence\n");
+	tt_says(&r, "     2  1970-01-01 00:00:02.000  exited        root/sequence  crash  SIGABRT in \\x1bcast\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "events", "-n", "2", "--json");
+	ck_assert_uint_eq(tt_lines(&r), 2);
+	o = tt_json(&r, 0);
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "seq")), 2);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "reason")), "crash");
+	ck_assert_str_eq(json_string_value(json_object_get(o, "text")), "SIGABRT in \033cast");
+	json_decref(o);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "events", "--since", "1h", "-j");
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "events", "-n0", "-j");
+	ck_assert_uint_eq(tt_lines(&r), 3);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_registry)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "registry");
+	tt_exits(&r, 0);
+	tt_says(&r, "sequence      root/sequence      stopped");
+	tt_says(&r, "1970-01-01 00:00:01.000\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "registry", "--json");
+	ck_assert_uint_eq(tt_lines(&r), 2);
+	o = tt_json(&r, 1);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "name")), "web.endpoint");
+	ck_assert_str_eq(json_string_value(json_object_get(o, "since")), "1970-01-01T00:00:01.000Z");
+	json_decref(o);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_whereis)
+{
+	struct tt_result r;
+	char pid[40];
+
+	make_store();
+	snprintf(pid, sizeof pid, "%d  running", (int)getpid());
+	TT_RUN(&r, &stash_inspect, "whereis", "web.endpoint");
+	tt_exits(&r, 0);
+	tt_says(&r, pid);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "whereis", "root/sequence");
+	tt_exits(&r, 0);
+	tt_says(&r, "stopped");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "whereis", "forgotten");
+	tt_exits(&r, EX_NOHOST);
+	tt_complains(&r, "no child");
+	tt_free(&r);
+}
+END_TEST
+
+static void
+make_status(void)
+{
+	struct stash__origin origin = tt_origin();
+	struct stash__status_page *page;
+	struct tt_slot slot;
+	int fd, dir;
+
+	/* The run directory is made with it. */
+	tt_slot_make(&slot, "sequence", &origin);
+	tt_slot_close(&slot);
+	dir = open(t_path("slots"), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_ge(dir, 0);
+	ts_good(stash__status_page_make(dir, STASH__STATUS_NAME, &origin, &fd));
+	close(dir);
+	page = stash__status_page_map(fd, true);
+	ck_assert_ptr_nonnull(page);
+	page->commits = 4;
+	page->commit_ns = 800000;
+	page->entries = 33;
+	page->store_error = -STASH_E_FULL;
+	page->bytes_used = 1 << 20;
+	page->bytes_quota = 1 << 30;
+	stash__status_page_unmap(page);
+	close(fd);
+}
+
+START_TEST(test_stat)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "stat");
+	tt_exits(&r, 0);
+	tt_says(&r, ts_dir());
+	tt_says(&r, " state 3 history ");
+	tt_says(&r, "workers      2, 1 running, 1 stopped; 4 restarts\n");
+	tt_free(&r);
+	make_status();
+	TT_RUN(&r, &stash_inspect, "stat");
+	tt_says(&r, "folded       33 entries");
+	tt_says(&r, "commits      4, 200.0 us each; the last one: ");
+	tt_says(&r, "store        1.0 MiB of 1.0 GiB used\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "stat", "--json");
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	o = tt_json(&r, 0);
+	ck_assert_str_eq(
+	    json_string_value(json_object_get(json_object_get(o, "stash"), "last_commit")), "STASH_E_FULL");
+	ck_assert_int_eq(
+	    json_integer_value(json_object_get(json_object_get(json_object_get(o, "database"), "rows"), "event")), 3);
+	json_decref(o);
+	tt_free(&r);
+}
+END_TEST
+
+START_TEST(test_health)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	TT_RUN(&r, &stash_inspect, "health");
+	tt_exits(&r, 1);
+	tt_says(&r, "ill: no stashd runs on ");
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "health", "-j");
+	tt_exits(&r, 1);
+	o = tt_json(&r, 0);
+	ck_assert(json_is_false(json_object_get(o, "healthy")));
+	ck_assert_uint_eq(json_array_size(json_object_get(o, "problems")), 1);
+	json_decref(o);
+	tt_free(&r);
+}
+END_TEST
+
+/* Every command with --json gives nothing but objects with a schema. */
+START_TEST(test_all_json)
+{
+	static const char *const commands[][2] = { { "list" }, { "tree" }, { "show", "sequence" },
+		{ "history", "sequence" }, { "events" }, { "registry" }, { "whereis", "sequence" }, { "stat" },
+		{ "health" } };
+	struct tt_result r;
+
+	make_store();
+	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+		tt_run(&r, &stash_inspect, NULL, (const char *const[]){ "-j", commands[i][0], commands[i][1], NULL });
+		ck_assert_uint_gt(tt_lines(&r), 0);
+		for (unsigned n = 0; n < tt_lines(&r); n++)
+			json_decref(tt_json(&r, n));
+		ck_assert_str_eq(r.err, "");
+		tt_free(&r);
+	}
+}
+END_TEST
+
+START_TEST(test_full_disk)
+{
+	char *argv[] = { "stash-inspect", "list", NULL };
+	FILE *full = fopen("/dev/full", "we"), *err = fopen("/dev/null", "we");
+
+	make_store();
+	ck_assert_int_eq(tool_run(&stash_inspect, 2, argv, stdin, full, err), EX_OSERR);
+	fclose(full);
+	fclose(err);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("stash-inspect");
+	TCase *tc = t_case(s, "offline", 10);
+
+	tcase_add_test(tc, test_list);
+	tcase_add_test(tc, test_tree);
+	tcase_add_test(tc, test_show);
+	tcase_add_test(tc, test_show_raw);
+	tcase_add_test(tc, test_show_slot);
+	tcase_add_test(tc, test_history);
+	tcase_add_test(tc, test_events);
+	tcase_add_test(tc, test_registry);
+	tcase_add_test(tc, test_whereis);
+	tcase_add_test(tc, test_stat);
+	tcase_add_test(tc, test_health);
+	tcase_add_test(tc, test_all_json);
+	tcase_add_test(tc, test_full_disk);
+	return s;
+}
+
+TEST_MAIN(suite)

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Figures that stat prints and health judges.
+ */
+#ifndef STASH_INSPECT_FIGURES_H
+#define STASH_INSPECT_FIGURES_H
+
+#include "stash-inspect/inspect.h"
+
+#define FIGURES_STATUSES (STASH_HELD + 1)
+
+struct figures {
+	bool has_page, has_stat;
+	struct stash__status_page page; /* a copy */
+	struct store_stat stat;		/* offline */
+	int64_t beat_ns;		/* online: since the last heartbeat */
+	uint64_t supervisors, workers, restarts;
+	uint64_t by_status[FIGURES_STATUSES]; /* workers, by enum stash_status */
+};
+
+/* 0 or STASH_E_*. */
+int figures_gather(const struct look *look, struct figures *f);
+/* A stash_process_fn that counts. */
+int figures_count(void *arg, const struct stash_process *process);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * stashctl's commands, one file each, and what some of them share. They change
+ * something, so each of them asks a running stashd: none touches a store.
+ */
+#ifndef STASHCTL_CTL_H
+#define STASHCTL_CTL_H
+
+#include "base/buf.h"
+#include "common/out.h"
+#include "common/tool.h"
+
+extern const struct tool_program stashctl;
+
+extern const struct tool_command ctl_call, ctl_cast, ctl_kill, ctl_ping, ctl_restart, ctl_send, ctl_shutdown, ctl_wait,
+    ctl_which_children;
+
+/* How long a command that stops or starts workers waits, unless -t says it. */
+#define CTL_LONG_MS 60000
+
+/* ---- data.c ---- */
+
+/* A message's payload. */
+struct ctl_data {
+	char *bytes; /* to be freed */
+	size_t len;
+};
+/* The words joined by a space; a lone "-": all of standard input. 0, or the exit status of a failure that was told. */
+int ctl_data(const struct tool *t, int argc, char **argv, struct ctl_data *data);
+
+/* ---- request.c ---- */
+
+/*
+ * A request for which the library has no function, with its items; fn takes what follows the answer's error
+ * and text, NULL: nothing. 0 or STASH_E_*.
+ */
+typedef int ctl_answer_fn(void *arg, struct stash_view *view);
+int ctl_request(
+    struct stash_client *client, int type, const struct stash_buf *items, int timeout_ms, ctl_answer_fn *fn, void *arg);
+
+#endif

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * stashctl's tables: commands in the order of the manual, and options. A new
+ * command is a file with its entry, and a line here.
+ */
+#include "stashctl/ctl.h"
+
+static const struct tool_command *const commands[] = { &ctl_call, &ctl_cast, &ctl_send, &ctl_wait, &ctl_ping,
+	&ctl_which_children, &ctl_restart, &ctl_kill, &ctl_shutdown, NULL };
+
+static const struct tool_option options[] = {
+	{ 'd', "dir", "DIR", "the store's directory; else $STASH_DIR, else /var/lib/stash" },
+	{ 't', "timeout", "SECONDS", "how long to wait: 2, 0.5, 500ms, 2m, infinity" },
+	{ 'j', "json", NULL, "JSON, an object on each line" },
+	{ 0, NULL, NULL, NULL },
+};
+
+const struct tool_program stashctl = {
+	.name = "stashctl",
+	.about = "Talks to the workers of a running stashd, and controls them.",
+	.commands = commands,
+	.options = options,
+	.common = "dt",
+};
