@@ -21,7 +21,7 @@ struct agent {
 	char value[VALUE_MAX + 1];
 };
 
-static const struct stash_field fields[] = { STASH_FIELD_ARRAY(struct agent, value), STASH_FIELD_END };
+static const struct stash_field fields[] = { STASH_FIELD(struct agent, value), STASH_FIELD_END };
 
 /* Whether there was room for it. What isn't used is zero: equal values are equal states. */
 static bool
