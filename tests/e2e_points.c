@@ -197,7 +197,7 @@ START_TEST(test_all_die)
 			t_expect_call(c, "sequence", "next_number", NULL, text);
 		}
 		stash_client_close(c);
-		t_murder_all(&d, "sequence");
+		t_murder_all(&d);
 	}
 	t_stashd_start(&d, NULL);
 	t_stashd_stop(&d, 20000);

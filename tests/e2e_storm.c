@@ -17,7 +17,7 @@
 #include "testlib_live.h"
 
 #define CLIENTS 8
-#define SECONDS 10
+#define SECONDS (getenv("STORM_SECONDS") ? atoi(getenv("STORM_SECONDS")) : 10)
 
 static struct t_numbers *numbers;
 static struct t_stashd d;

@@ -132,7 +132,7 @@ main(int argc, char **argv)
 	sigprocmask(SIG_BLOCK, &signals, &old_mask);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	result = wait_for_program(start(argv + 2, &old_mask), atoi(argv[1]), &signals);
-	left = t_name_children(stderr, result == 0 ? 1000 : 0);
+	left = t_name_children(stderr, result == TIME_IS_UP || result == INTERRUPTED ? 0 : 1000);
 	t_kill_all();
 	left += clean_dir(tmp, result == 0) + clean_dir(shm, result == 0);
 	return result == 0 && left > 0 ? LEFT_SOMETHING : result;

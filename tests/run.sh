@@ -5,10 +5,10 @@
 # program failed. The last line is `N passed, M failed`: the tests of a Check program count one by one, a
 # script counts as one. Exit status 1 on any failure.
 #	BUILD     the build directory            POINTS   that of the build with crash points
-#	JOBS      2                              LIMIT    300
+#	JOBS      2                              LIMIT    600
 #	WRAP      words before each program      PATIENCE how much slower this run is than a plain one
 set -u
-: "${BUILD:=build}" "${JOBS:=2}" "${LIMIT:=300}" "${PATIENCE:=1}" "${WRAP:=}"
+: "${BUILD:=build}" "${JOBS:=2}" "${LIMIT:=600}" "${PATIENCE:=1}" "${WRAP:=}"
 : "${POINTS:=$BUILD/points}"
 BUILD=$(realpath -m "$BUILD") POINTS=$(realpath -m "$POINTS")
 logs=$BUILD/tests/log

@@ -3,6 +3,7 @@
  * Tables of fields, records, and what is shown of a state by them: what is right comes back as it was and looks as it
  * should; what is wrong is refused, cut short or bent at any place, and never looked at beyond its end.
  */
+#include <bsd/string.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -194,7 +195,7 @@ START_TEST(test_pack_damaged)
 		ck_assert_int_eq(stash__fields_unpack(copy, len, sizeof sample, &back), STASH_E_FORMAT);
 		free(copy);
 	}
-	copy = malloc(buf.len);
+	copy = malloc(buf.len + 1);
 	for (size_t at = 0; at < buf.len; at++) {
 		for (int bit = 0; bit < 8; bit++) {
 			memcpy(copy, buf.data, buf.len);
@@ -328,7 +329,7 @@ START_TEST(test_event)
 
 	/* The cut falls into the middle of a character. */
 	memset(text, 'x', STASH__EVENT_TEXT_MAX - 1);
-	memcpy(text + STASH__EVENT_TEXT_MAX - 1, "\xc3\xa4yz", 4);
+	strlcpy(text + STASH__EVENT_TEXT_MAX - 1, "\xc3\xa4yz", 10);
 	e.text = text;
 	stash__buf_init(&buf, 8192);
 	ts_good(stash__pack_event(&buf, &e));

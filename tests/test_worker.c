@@ -348,6 +348,25 @@ START_TEST(test_gone_client_loses_its_row)
 }
 END_TEST
 
+/* More than one entry deletes. */
+START_TEST(test_many_clients_go_at_once)
+{
+	struct stash_view v;
+
+	open_world();
+	for (int i = 1; i < T_CHANNELS; i++)
+		(void)t_world_channel(&t, STASH__RING_MIN);
+	t_world_start(&t, &counting, false);
+	expect(&a, "next", "100");
+	for (unsigned i = 1; i < T_CHANNELS; i++)
+		t_world_say_gone(&t, i);
+	for (unsigned i = 1; i < T_CHANNELS; i++)
+		t_world_expect(&t, STASH__W_DETACHED, &v);
+	expect(&a, "next", "101");
+	close_world(SIGTERM);
+}
+END_TEST
+
 START_TEST(test_broken_ring_is_refused)
 {
 	struct stash_view v;
@@ -475,6 +494,7 @@ suite(void)
 	tcase_add_test(c, test_stop_by_callback);
 	tcase_add_test(c, test_disk_waits);
 	tcase_add_test(c, test_gone_client_loses_its_row);
+	tcase_add_test(c, test_many_clients_go_at_once);
 	tcase_add_test(c, test_broken_ring_is_refused);
 	tcase_add_test(c, test_ring_grows_with_traffic);
 	tcase_add_test(c, test_slot_grows_for_a_large_state);

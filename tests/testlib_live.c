@@ -142,12 +142,11 @@ t_murder(const struct t_stashd *d, enum t_who who, const char *name)
 }
 
 void
-t_murder_all(struct t_stashd *d, const char *name)
+t_murder_all(struct t_stashd *d)
 {
-	(void)name;
-	(void)d;
 	t_kill_all();
-	d->proc.pid = 0;
+	close(d->proc.pidfd);
+	memset(&d->proc, 0, sizeof d->proc);
 }
 
 struct stash_client *

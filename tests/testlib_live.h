@@ -26,8 +26,8 @@ enum t_who { T_WORKER = 1, T_STASH = 2, T_SUPERVISOR = 4, T_KEEPER = 8 };
 pid_t t_pid(const struct t_stashd *, enum t_who, const char *name);
 /* SIGKILL, to exactly that process; false: it was gone. */
 bool t_murder(const struct t_stashd *, enum t_who, const char *name);
-/* Everything at once: keeper first, so that nobody starts anything again; waits until all are dead. */
-void t_murder_all(struct t_stashd *, const char *name);
+/* Everything that the test has started, at once; waits until all are dead. */
+void t_murder_all(struct t_stashd *);
 
 struct stash_client *t_client(const struct t_stashd *);
 /* A call that must be answered with that text. */

@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,9 +16,10 @@
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include <stash/client.h>
 
 /* ---- programs ---- */
 
@@ -206,56 +206,19 @@ t_result_free(struct t_result *r)
 
 /* ---- a whole stashd ---- */
 
-static bool
-connects(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd, rc;
-
-	if (strlen(path) >= sizeof addr.sun_path)
-		return false;
-	memcpy(addr.sun_path, path, strlen(path) + 1);
-	fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	ck_assert_int_ge(fd, 0);
-	rc = connect(fd, (struct sockaddr *)&addr, sizeof addr);
-	close(fd);
-	return rc == 0;
-}
-
-/* The run directory is RUNTIME_DIRECTORY/STOREID, and stash.info in the store's directory names that id. */
-static bool
-belongs_to(const char *socket_path, const char *dir)
-{
-	char info[PATH_MAX + 16], id[PATH_MAX], *text;
-	size_t len = strlen(socket_path) - strlen("/stash.sock");
-	bool mine;
-
-	snprintf(info, sizeof info, "%s/stash.info", dir);
-	if (access(info, R_OK) < 0)
-		return false;
-	snprintf(id, sizeof id, "%.*s", (int)len, socket_path);
-	text = t_read_file(info, NULL);
-	mine = strstr(text, strrchr(id, '/') + 1) != NULL;
-	free(text);
-	return mine;
-}
-
+/* True when its supervisor answers, or it has ended. */
 static bool
 stashd_answers(void *arg)
 {
 	struct t_stashd *d = arg;
-	char pattern[PATH_MAX + 32];
-	bool yes = false;
-	glob_t found;
+	struct stash_client_options options = { .size = sizeof options, .wait_ms = 200 };
+	struct stash_client *client = NULL;
+	bool yes;
 
 	if (t_ended(&d->proc, 0))
 		return true;
-	snprintf(pattern, sizeof pattern, "%s/*/stash.sock", t_run_dir());
-	if (glob(pattern, GLOB_NOSORT, NULL, &found) == 0) {
-		for (size_t i = 0; i < found.gl_pathc && !yes; i++)
-			yes = belongs_to(found.gl_pathv[i], d->dir) && connects(found.gl_pathv[i]);
-		globfree(&found);
-	}
+	yes = stash_client_open(&client, d->dir, &options) == STASH_OK;
+	stash_client_close(client);
 	return yes;
 }
 

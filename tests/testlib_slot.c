@@ -274,7 +274,7 @@ unsigned
 t_world_channel(struct t_world *t, uint64_t ring_bytes)
 {
 	unsigned i = t->nchannels++;
-	uint8_t id[STASH__ID] = { (uint8_t)(i + 1), 7 };
+	uint8_t id[STASH__ID] = { (uint8_t)(i + 1), (uint8_t)(i >> 8), 7 };
 
 	ck_assert_uint_lt(i, T_CHANNELS);
 	ck_assert_int_eq(stash__channel_make(id, ring_bytes, &t->memfds[i]), 0);

@@ -16,7 +16,7 @@
 #include "shm/channel.h"
 #include "shm/slot.h"
 
-#define T_CHANNELS 64
+#define T_CHANNELS 200
 
 struct t_world {
 	int dirfd;
