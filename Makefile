@@ -71,7 +71,8 @@ stashd := $(if $(wildcard src/stashd/main.c),$(BUILD)/stashd)
 examples := $(example_c:src/examples/%.c=$(BUILD)/examples/%.so)
 libs := $(if $(lib_c),$(BUILD)/libstash.a $(BUILD)/libstash.so)
 
-suites := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/test_*.c tests/e2e_*.c))
+# The longest first, so that they don't end up alone.
+suites := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/e2e_*.c tests/test_*.c))
 modules := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/modules/*.c))
 helpers := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/helpers/*.c))
 replay_c := $(wildcard tests/replay/*.c)
@@ -193,7 +194,7 @@ run-checks:
 
 # Everything is slower there, and is given more time.
 check-asan:
-	@PATIENCE=4 LIMIT=900 $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g' check
+	@PATIENCE=4 LIMIT=1500 $(MAKE) --no-print-directory BUILD=$(BUILD)/asan SANITIZE=address,undefined CFLAGS='-O1 -g' check
 
 check-valgrind:
 	@sh .ci/deps.sh libs check valgrind

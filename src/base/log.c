@@ -4,6 +4,7 @@
  * let a control character of somebody else's text through.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,7 +18,8 @@
 
 static struct {
 	char prefix[PREFIX_MAX];
-	bool prefix_set, journald;
+	bool prefix_set, journald, hasty;
+	unsigned long lost;
 	int level;
 	stash__log_fn *sink;
 	void *arg;
@@ -43,6 +45,12 @@ stash__log_journald(bool on)
 }
 
 void
+stash__log_hasty(bool on)
+{
+	settings.hasty = on;
+}
+
+void
 stash__log_sink(stash__log_fn *fn, void *arg)
 {
 	settings.sink = fn;
@@ -57,6 +65,15 @@ put_text(char line[STASH__LOG_LINE_MAX], size_t at, const char *text)
 	at += strlen(line + at);
 	line[at++] = '\n';
 	return at;
+}
+
+/* A pipe or terminal that says it has room takes a line without waiting, which is shorter than PIPE_BUF. */
+static bool
+has_room(void)
+{
+	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
+
+	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
 }
 
 static void
@@ -93,7 +110,14 @@ stash__vlog(int priority, const char *fmt, va_list ap)
 	if (settings.sink != NULL) {
 		stash__escape(line, sizeof(line), text, strlen(text));
 		settings.sink(settings.arg, LOG_PRI(priority), line);
+	} else if (settings.hasty && !has_room()) {
+		settings.lost++;
 	} else {
+		if (settings.lost > 0) {
+			snprintf(line, sizeof(line), "%lu lines are missing here: nobody took them", settings.lost);
+			settings.lost = 0;
+			write_line(LOG_WARNING, line);
+		}
 		write_line(priority, text);
 	}
 	errno = saved;

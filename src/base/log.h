@@ -32,6 +32,10 @@ void stash__log_level(int max);
 /* Whether "<N>" goes before a line, as the journal wants it. */
 void stash__log_journald(bool on);
 
+/* Whether a line is dropped rather than waited with when standard error takes none at the moment; the next one that is
+ * taken comes with a count of those lost. */
+void stash__log_hasty(bool on);
+
 /* Who gets the lines, without prefix, newline and "<N>"; NULL: standard error. */
 void stash__log_sink(stash__log_fn *fn, void *arg);
 

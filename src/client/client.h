@@ -87,6 +87,7 @@ struct asked {
 	int result;
 	int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds);
 	void *arg;
+	char why[512]; /* fn's message: what is received behind the answer has messages of its own */
 };
 TAILQ_HEAD(askeds, asked);
 

@@ -4,6 +4,7 @@
  * It is needed to open channels and to ask the supervisor; calls go on without it.  When it breaks, the client connects to
  * the next supervisor as soon as there is one, presents its channels and asks again what wasn't answered.
  */
+#include <bsd/string.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -236,6 +237,8 @@ on_answer(struct stash_client *c, int type, uint64_t number, struct stash_view *
 		return;
 	a->result = a->fn(a->arg, type, v, fds, nfds);
 	a->done = a->result <= 0;
+	if (a->result < 0)
+		strlcpy(a->why, stash_errmsg(), sizeof a->why);
 }
 
 static void
@@ -357,7 +360,8 @@ stash__client_request(struct stash_client *c, int type, const struct stash_buf *
 		TAILQ_REMOVE(&c->askeds, &a, link);
 		if (!a.done)
 			cancel(c, a.number);
-		result = a.done ? a.result : stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
+		result = a.done ? (a.result < 0 ? stash__fail(a.result, "%s", a.why) : STASH_OK) :
+				  stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
 	}
 	stash__buf_fini(&a.message);
 	return result;

@@ -20,6 +20,8 @@
 
 /* ---- life ---- */
 
+static int take_replies(struct stash_client *, struct route *, unsigned *n);
+
 static struct route *
 find(struct stash_client *c, const char *name)
 {
@@ -114,6 +116,7 @@ close_channel(struct stash_client *c, struct route *r)
 {
 	struct stash_buf message;
 
+	atomic_store(&r->channel.page->client_closed, 1);
 	stash__buf_init(&message, STASH__WIRE_MAX);
 	(void)stash__link_compose(c, &message, STASH__B_CLOSE);
 	(void)stash_buf_add_bytes(&message, r->channel.id, STASH__ID);
@@ -121,20 +124,14 @@ close_channel(struct stash_client *c, struct route *r)
 	stash__buf_fini(&message);
 }
 
-void
-stash__route_over(struct stash_client *c, struct route *r, int error, const char *why)
+/* Without looking into the channel once more. */
+static void
+end(struct stash_client *c, struct route *r, int error, const char *why)
 {
 	struct call *call, *next;
 
-	if (r->state == ROUTE_OVER)
-		return;
-	if (r->state == ROUTE_UP) {
-		/* What was answered before the end is an answer. */
-		(void)stash__route_drain(c, r);
-		if (r->state == ROUTE_OVER)
-			return;
+	if (r->state == ROUTE_UP)
 		close_channel(c, r);
-	}
 	r->state = ROUTE_OVER;
 	r->error = error;
 	strlcpy(r->why, why, sizeof r->why);
@@ -142,6 +139,18 @@ stash__route_over(struct stash_client *c, struct route *r, int error, const char
 	LIST_FOREACH_SAFE(call, &c->open, open, next)
 		if (call->route == r)
 			stash__call_finish(c, call, error, 0, why, strlen(why));
+}
+
+void
+stash__route_over(struct stash_client *c, struct route *r, int error, const char *why)
+{
+	unsigned n = 0;
+
+	if (r->state == ROUTE_OVER)
+		return;
+	if (r->state == ROUTE_UP)
+		(void)take_replies(c, r, &n); /* what was answered before the end is an answer */
+	end(c, r, error, why);
 }
 
 void
@@ -322,36 +331,41 @@ sort_reply(struct stash_client *c, struct route *r, const struct stash__message 
 		stash__call_finish(c, call, m->head.code, m->head.app_code, m->data, m->head.len);
 }
 
-unsigned
-stash__route_drain(struct stash_client *c, struct route *r)
+/* Takes what is there: 0, or that its rules are broken. */
+static int
+take_replies(struct stash_client *c, struct route *r, unsigned *n)
 {
 	struct stash__message m;
 	uint64_t from = r->rep_head;
-	uint32_t down = atomic_load_explicit(&r->channel.page->down, memory_order_acquire);
-	unsigned n = 0;
 	int result;
 
 	while ((result = stash__reply_read(&r->channel, &r->rep_head, &c->copy, &m)) > 0) {
 		sort_reply(c, r, &m);
-		n++;
+		(*n)++;
 	}
 	r->drained += r->rep_head - from;
+	return result;
+}
+
+unsigned
+stash__route_drain(struct stash_client *c, struct route *r)
+{
+	uint32_t down = atomic_load_explicit(&r->channel.page->down, memory_order_acquire);
+	char why[256];
+	unsigned n = 0;
+	int result = take_replies(c, r, &n);
+
 	if (r->drained >= r->channel.ring_bytes / 4) {
 		r->drained = 0;
 		stash__bell_wake(&r->page->asleep, r->bell);
 	}
-	if (result < 0 && result != STASH_E_NOMEM) {
-		/* Its rules are broken: nothing here can be believed, so nothing is drained again. */
-		char why[256];
+	if (result == STASH_E_PROTO) {
 		strlcpy(why, stash_errmsg(), sizeof why);
-		r->rep_head = atomic_load(&r->channel.page->rep_tail);
-		stash__route_over(c, r, STASH_E_PROTO, why);
+		end(c, r, STASH_E_PROTO, why);
 	} else if (down != 0) {
-		/* Everything that was published before the mark has been drained. */
-		char why[256];
+		/* Everything that was published before the mark has been taken. */
 		snprintf(why, sizeof why, "%s is stopped and won't come back by itself", r->name);
-		r->rep_head = atomic_load(&r->channel.page->rep_tail);
-		stash__route_over(c, r, -(int)down, why);
+		end(c, r, -(int)down, why);
 	}
 	return n;
 }

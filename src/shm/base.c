@@ -46,7 +46,8 @@ stash__base_write(struct stash__in *in, struct stash__base *head, const struct s
 	head->checksum = 0;
 	memset((unsigned char *)to + bytes - 8, 0, 8);
 	memcpy(to, head, sizeof *head);
-	memcpy(p, rows, head->nrows * sizeof *rows);
+	if (head->nrows > 0)
+		memcpy(p, rows, head->nrows * sizeof *rows);
 	p += head->nrows * sizeof *rows;
 	if (head->image_len > 0)
 		memcpy(p, image, head->image_len);

@@ -34,7 +34,8 @@ stash__entry_submit(struct stash__out *out, struct stash__entry *head, const str
 	head->checksum = 0;
 	memset(at + bytes - 8, 0, 8); /* the padding is under the checksum */
 	memcpy(at, head, sizeof *head);
-	memcpy(p, positions, head->npositions * sizeof *positions);
+	if (head->npositions > 0)
+		memcpy(p, positions, head->npositions * sizeof *positions);
 	p += head->npositions * sizeof *positions;
 	if (head->image_len > 0)
 		memcpy(p, image, head->image_len);

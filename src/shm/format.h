@@ -89,8 +89,9 @@ struct stash__channel_page {
 	stash__word req_tail;
 	stash__word rep_head;
 	stash__half client_asleep;
-	stash__half client_core; /* as in the bell page */
-	uint8_t pad1[STASH__LINE - 24];
+	stash__half client_core;   /* as in the bell page */
+	stash__half client_closed; /* 1: it will not come back, should the next supervisor wait for it */
+	uint8_t pad1[STASH__LINE - 28];
 	/* the worker's; when it is dead, the supervisor's */
 	stash__word req_head;
 	stash__word rep_tail;

@@ -24,8 +24,8 @@
 static bool
 storable(const struct stash__rows_row *row)
 {
-	return row->db >= STASH__SCAN_REGISTRY && row->db <= STASH__SCAN_SCHEMA && row->key_len <= KEY_MAX && row->value_len <= VALUE_MAX &&
-	    (row->key_len == 0) == (row->db == STASH__SCAN_EVENT);
+	return row->db >= STASH__SCAN_REGISTRY && row->db <= STASH__SCAN_SCHEMA && row->key_len <= KEY_MAX &&
+	    row->value_len <= VALUE_MAX && (row->key_len == 0) == (row->db == STASH__SCAN_EVENT);
 }
 
 int
@@ -47,7 +47,8 @@ stash__rows_next(struct stash_view *view, struct stash__rows_row *row)
 	row->key = stash_view_bytes(view, &row->key_len);
 	row->value = stash_view_bytes(view, &row->value_len);
 	if (row->key == NULL || row->value == NULL || !storable(row))
-		return stash__fail(STASH_E_FORMAT, "the supervisor's rows cannot be read: a row is not what it should be");
+		return stash__fail(
+		    STASH_E_FORMAT, "the supervisor's rows cannot be read: a row is not what it should be");
 	return 1;
 }
 
@@ -61,7 +62,8 @@ open_file(int dirfd, const char *file, int flags)
 	if (fd >= 0)
 		return fd;
 	if (errno == ENOENT)
-		return stash__fail(STASH_E_NOENT, "%s is not in the run directory: no stash process has made it yet", file);
+		return stash__fail(
+		    STASH_E_NOENT, "%s is not in the run directory: no stash process has made it yet", file);
 	return stash__fail_errno("cannot open %s in the run directory", file);
 }
 
@@ -135,8 +137,9 @@ add(struct stash__rows *rows, const struct stash__rows_row *row)
 	int result;
 
 	if (!storable(row))
-		return stash__fail(STASH_E_INVAL, "a row of database %u with a key of %zu bytes and a value of %zu can't be stored",
-		    row->db, row->key_len, row->value_len);
+		return stash__fail(STASH_E_INVAL,
+		    "a row of database %u with a key of %zu bytes and a value of %zu can't be stored", row->db,
+		    row->key_len, row->value_len);
 	result = stash__rows_pack(&rows->batch, row);
 	if (result == STASH_OK) {
 		rows->good = rows->batch.len;
@@ -148,7 +151,8 @@ add(struct stash__rows *rows, const struct stash__rows_row *row)
 }
 
 int
-stash__rows_put(struct stash__rows *rows, uint32_t db, const void *key, size_t key_len, const void *value, size_t value_len)
+stash__rows_put(
+    struct stash__rows *rows, uint32_t db, const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	return add(rows, &(struct stash__rows_row){ db, false, key, value, key_len, value_len });
 }

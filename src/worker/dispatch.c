@@ -113,7 +113,7 @@ judge(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int re
 		fail(w, msg, hand, result);
 		return;
 	}
-	if (call && !w->replied && result == STASH_OK)
+	if (call && !w->replied)
 		(void)stash__mailbox_reply(w, w->from, w->message.head.number, STASH_OK, 0, NULL, 0);
 	keep(w);
 	if (result != STASH_OK) {

@@ -78,7 +78,7 @@ serve(struct stash_worker *w)
 	if (batch > 0)
 		measure(w, batch);
 	w->idle_since = w->now;
-	return (int)batch;
+	return batch > 0 ? (int)batch : 1; /* rows were deleted, perhaps not all */
 }
 
 /* Whether there is anything to do; control messages are poll's business. */

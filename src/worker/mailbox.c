@@ -136,6 +136,9 @@ stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint3
 	w->leaving += gone;
 	/* The predecessor may have died before it published what is safe. */
 	result = stash__publish(w, mb, w->base->changed);
+	if (w->ask_disk)
+		stash__bell_ring(w->stash_bell);
+	w->ask_disk = false;
 	if (!gone)
 		stash__bell_ring(bell);
 	return result;

@@ -96,6 +96,9 @@ queue(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
 		w->room_pending = room;
 	}
 	w->pending[w->npending++] = (struct pending) { needs, mb, mb->rep_tail, mb->req_head };
+	/* The stash commits at once for who waits, and rings who says so before it sleeps. */
+	atomic_store_explicit(&w->out.page->wanted, needs, memory_order_relaxed);
+	w->ask_disk = true;
 	return STASH_OK;
 }
 
@@ -194,13 +197,10 @@ publish_touched(struct stash_worker *w)
 static void
 ring_all(struct stash_worker *w)
 {
-	bool waits = w->first_pending < w->npending;
-
-	if (waits)
-		atomic_store_explicit(&w->out.page->wanted, w->changed, memory_order_relaxed);
 	atomic_thread_fence(memory_order_seq_cst);
-	if (waits || atomic_load_explicit(&w->in.page->stash_asleep, memory_order_relaxed) != 0)
+	if (w->ask_disk || atomic_load_explicit(&w->in.page->stash_asleep, memory_order_relaxed) != 0)
 		stash__bell_ring(w->stash_bell);
+	w->ask_disk = false;
 	for (size_t i = 0; i < w->ntouched; i++)
 		wake_client(w->touched[i]);
 }

@@ -119,6 +119,7 @@ struct stash_worker {
 	struct stash__position *positions; /* room for one each */
 	struct pending *pending;
 	size_t npending, first_pending, room_pending;
+	bool ask_disk; /* something new waits: the stash is to be rung */
 
 	struct timers timers;
 	struct timer *running; /* whose message is in hand */
