@@ -79,8 +79,10 @@ replay_c := $(wildcard tests/replay/*.c)
 replay := $(if $(replay_c),$(BUILD)/tests/otp-replay)
 fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 scripts := $(wildcard tests/e2e_*.sh tests/check-*.sh)
-# Those that need neither pidfds nor a map of 64 GiB, which valgrind doesn't know.
-valgrind_suites := $(filter $(addprefix $(BUILD)/tests/test_,base% shm% store% tree% conf% tools%),$(suites))
+# Those that need neither pidfds nor a map of 64 GiB, which valgrind doesn't know; nor those in which processes
+# die on purpose, over damaged stores for example: valgrind would report each death.
+valgrind_suites := $(filter $(addprefix $(BUILD)/tests/test_,base% shm% store% tree% conf% tools%), \
+	$(filter-out %_damage %_power %_process,$(suites)))
 
 all: $(libs) $(stashd) $(tools) $(examples)
 	@:
@@ -202,7 +204,7 @@ check-valgrind:
 	@$(MAKE) --no-print-directory run-valgrind
 run-valgrind:
 	@BUILD=$(BUILD) STASH_TEST_MAP=4G PATIENCE=20 LIMIT=1800 CK_DEFAULT_TIMEOUT=10 \
-		WRAP='valgrind -q --vgdb=no --trace-children=yes --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite' \
+		WRAP='valgrind -q --vgdb=no --trace-children=yes --error-exitcode=99 --leak-check=full --show-leak-kinds=definite --errors-for-leak-kinds=definite' \
 		bash tests/run.sh $(valgrind_suites)
 
 lint:

@@ -65,6 +65,11 @@ for file in "$dir"/*.c; do
 done
 [ "$count" -ge 10 ] || fail "only $count examples found: are they still marked?"
 
+# What the library lets out has a page.
+while read -r name; do
+	grep -q "^\.Nm $name\( ,\)\?$" man/*.3 || fail "$name is in no page of the manual"
+done < <(sed -n '/global:/,/local:/s/^[[:space:]]*\(stash_[a-z0-9_]*\);.*/\1/p' src/libstash.map)
+
 # The mark and the escapes are what this check rests on: a wrong example must be found.
 printf '%s\n' '.\" compiles' '.Bd -literal' 'int main(void) { return "\en"; }' '.Ed' >"$dir/wrong.3"
 of_page "$dir/wrong.3"

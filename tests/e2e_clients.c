@@ -260,6 +260,31 @@ START_TEST(test_call_to_a_stopped_child)
 }
 END_TEST
 
+/* A name whose turn to start hasn't come is known: who calls it waits. */
+START_TEST(test_call_during_the_start)
+{
+	struct stash_client_options options = { .size = sizeof options };
+	struct stash_client *c = NULL;
+	char *text = malloc(65536), *at = text;
+
+	memset(&d, 0, sizeof d);
+	at += sprintf(at, "tree = { children = (\n");
+	for (int i = 0; i < 200; i++)
+		at += sprintf(at, "{ id = \"w%d\"; module = \"%s\"; },\n", i, t_build("tests/modules/echo.so"));
+	(void)sprintf(at, "{ id = \"echo\"; module = \"%s\"; } ); };\n", t_build("tests/modules/echo.so"));
+	t_write_file(t_path("stashd.conf"), text);
+	free(text);
+	d.dir = t_path("store");
+	d.conf = t_path("stashd.conf");
+	t_spawn(&d.proc, (const char *const[]) { t_build("stashd"), "-d", d.dir, "-f", d.conf, NULL }, NULL);
+	for (int64_t until = stash__now_ns() + 10 * STASH__NS_PER_S; stash_client_open(&c, d.dir, &options) < 0;)
+		ck_assert_msg(stash__now_ns() < until, "%s", stash_errmsg());
+	t_expect_call(c, "echo", "echo", "already?", "already?");
+	stash_client_close(c);
+	t_stashd_stop(&d, 10000);
+}
+END_TEST
+
 START_TEST(test_deadlines)
 {
 	struct stash_client *c;
@@ -348,6 +373,7 @@ suite(void)
 	tcase_add_test(c, test_killed_from_outside_is_tried_again);
 	tcase_add_test(c, test_deferred_reply_over_a_restart);
 	tcase_add_test(c, test_call_to_a_stopped_child);
+	tcase_add_test(c, test_call_during_the_start);
 	tcase_add_test(c, test_deadlines);
 	tcase_add_test(c, test_names_and_sizes);
 	tcase_add_test(c, test_client_after_fork);

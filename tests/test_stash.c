@@ -739,6 +739,39 @@ START_TEST(test_grows_for_images_and_traffic)
 }
 END_TEST
 
+/* What is outgrown stays in the file: so it grows by half each time, not with each entry. */
+START_TEST(test_grows_with_a_growing_state)
+{
+	static char image[100001];
+	struct stash__position p;
+	struct stat info;
+	char id[16];
+
+	begin();
+	th_open(&st, &w, "w");
+	th_live(&w);
+	ck_assert_int_eq(th_open_as(&st, &w, "w", false, 0, 0, 1 << 20), 0);
+	ck_assert_int_eq(stash__out_move(&w.out), 0);
+	for (size_t len = 100; len <= sizeof image - 1; len += 100) {
+		memset(image, 'x', len);
+		th_entry(&w, image, NULL, 0);
+		if (len % 1000 == 0)
+			th_folded(&w);
+	}
+	for (unsigned i = 0; i < 200; i++) {
+		snprintf(id, sizeof id, "c%u", i);
+		p = th_position(th_channel(&w, id), 1, 1);
+		th_entry(&w, NULL, &p, 1);
+	}
+	th_folded(&w);
+	ck_assert_int_eq(fstat(w.fds[1], &info), 0);
+	ck_assert_int_lt(info.st_size, 10 * 100000);
+	th_is(&w, image);
+	retire();
+	finish();
+}
+END_TEST
+
 /* ---- persistence ---- */
 
 START_TEST(test_not_persistent)
@@ -1062,6 +1095,7 @@ stash_suite(void)
 	tcase_add_test(tc, test_a_thousand_channels);
 	tc = t_case(suite, "slots", 30);
 	tcase_add_test(tc, test_grows_for_images_and_traffic);
+	tcase_add_test(tc, test_grows_with_a_growing_state);
 	tcase_add_test(tc, test_not_persistent);
 	tcase_add_test(tc, test_close_and_open_again);
 	tc = t_case(suite, "death", 60);

@@ -218,23 +218,37 @@ check_in(const struct stash__in *in, const struct stash__origin *origin)
 	return result;
 }
 
+/* As large as the file is at this moment. */
+static int
+map_in(struct stash__in *in, const struct stash__origin *origin)
+{
+	int result = stash__file_bytes(in->fd, &in->bytes, "a slot's base");
+
+	if (result < 0)
+		return result;
+	if (in->bytes < STASH__IN_BASES + 2 * STASH__PAGE || in->bytes % STASH__PAGE != 0)
+		return stash__fail(STASH_E_CORRUPT, "the file of a slot's base has a size that cannot be");
+	in->page = stash__map(in->fd, 0, in->bytes, in->writable, "a slot's base");
+	return in->page != NULL ? check_in(in, origin) : STASH_E_SYSTEM;
+}
+
 int
 stash__in_map(struct stash__in *in, int fd, bool writable, const struct stash__origin *origin)
 {
+	uint64_t now = 0;
 	int result;
 
 	memset(in, 0, sizeof *in);
 	in->fd = fd;
 	in->writable = writable;
-	result = stash__file_bytes(fd, &in->bytes, "a slot's base");
-	if (result < 0)
-		return result;
-	if (in->bytes < STASH__IN_BASES + 2 * STASH__PAGE || in->bytes % STASH__PAGE != 0)
-		return stash__fail(STASH_E_CORRUPT, "the file of a slot's base has a size that cannot be");
-	in->page = stash__map(fd, 0, in->bytes, writable, "a slot's base");
-	if (in->page == NULL)
-		return STASH_E_SYSTEM;
-	result = check_in(in, origin);
+	do {
+		stash__unmap(in->page, in->bytes);
+		in->page = NULL;
+		result = map_in(in, origin);
+		/* The stash may have made it larger since its size was read: what seems to be outside is not. */
+		if (result == STASH_E_CORRUPT && stash__file_bytes(fd, &now, "a slot's base") < 0)
+			now = 0;
+	} while (result == STASH_E_CORRUPT && now > in->bytes);
 	if (result < 0)
 		stash__in_unmap(in);
 	return result;

@@ -383,6 +383,7 @@ leave_alone(struct stash *s)
 {
 	stash__log(LOG_WARNING, "the stash is alone: it commits what is there and ends");
 	s->control = -1;
+	stash__answer_free(s);
 	if (stash__wait_add(s, STASH__WAIT_ALONE, 0) == NULL) {
 		s->ending = true;
 		s->status_code = STASH__STASH_ALONE;

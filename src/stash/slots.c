@@ -293,18 +293,22 @@ stash__slot_image(const struct slot *slot)
 	return stash__base_image(current(slot));
 }
 
+/* By half at least: what a base outgrows stays in the file, unused. */
 int
 stash__slot_reserve(struct stash *s, struct slot *slot, uint32_t rows, uint64_t image_bytes)
 {
 	uint32_t idle = 1 - (atomic_load_explicit(&slot->in.page->base_now, memory_order_relaxed) & 1);
+	uint64_t room = STASH__RING_BYTES(slot->in.page->bases[idle]), need = stash__base_bytes(rows, image_bytes);
 	int result;
 
-	if (stash__base_bytes(rows, image_bytes) <= STASH__RING_BYTES(slot->in.page->bases[idle]))
+	if (need <= room)
 		return STASH_OK;
+	if (need < room + room / 2)
+		image_bytes += room + room / 2 - need;
 	slot->in.fd = stash__slot_file_open(s, slot->name, "in", O_RDWR);
 	if (slot->in.fd < 0)
 		return slot->in.fd;
-	result = stash__in_grow(&slot->in, rows < STASH__ROWS_MIN ? STASH__ROWS_MIN : rows + rows / 2, image_bytes);
+	result = stash__in_grow(&slot->in, rows, image_bytes);
 	close(slot->in.fd);
 	slot->in.fd = -1;
 	return result;

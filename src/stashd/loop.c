@@ -118,6 +118,7 @@ server_up(struct server *s)
 	const struct stash__status_page *page = s->stash.status;
 	uint64_t used = page != NULL ? atomic_load(&page->bytes_used) : 0;
 
+	s->up = true;
 	humanize_number(bytes, 7, (int64_t)used, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
 	humanize_number(quota, 7, (int64_t)s->config->store_bytes, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
 	stash__log(LOG_NOTICE, "up: %s, run directory %s, %u workers, store of %s (limit %s); %s", s->dir, s->run_dir, s->nworkers, bytes,

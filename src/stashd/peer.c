@@ -139,12 +139,21 @@ peers_worker_status(struct worker *w, bool gone)
 	}
 }
 
+/* A worker of the config whose turn to start hasn't come yet: its name is known all the same. */
+static struct worker *
+expected(struct server *s, const char *name)
+{
+	struct worker *w = s->up || s->starts > 0 ? NULL : worker_find(s, name);
+
+	return w != NULL && w->spec != NULL ? w : NULL;
+}
+
 /* OPEN and AWAIT: now, or when the worker runs. */
 static void
 wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t number, const char *name, uint64_t ring_bytes, int64_t deadline)
 {
 	const struct sup_node *node = sup_find_name(p->server->machine, name);
-	struct worker *w = node != NULL ? worker_get(p->server, name) : NULL;
+	struct worker *w = node != NULL ? worker_get(p->server, name) : expected(p->server, name);
 	struct wait *wait;
 
 	if (w == NULL) {
@@ -159,9 +168,9 @@ wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t numb
 		return;
 	wait->ring_bytes = ring_bytes;
 	wait->deadline = deadline;
-	if (sup_node_status(node) == STASH_RUNNING)
+	if (node != NULL && sup_node_status(node) == STASH_RUNNING)
 		wait_over(wait, 0, "");
-	else if (sup_node_status(node) == STASH_STOPPED)
+	else if (node != NULL && sup_node_status(node) == STASH_STOPPED)
 		wait_over(wait, STASH_E_DOWN, "it is stopped, and won't come back by itself");
 }
 

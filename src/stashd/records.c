@@ -11,6 +11,8 @@
 #include "base/log.h"
 #include "stashd/server.h"
 
+#define FLUSH_US 5000
+
 struct records_row {
 	STAILQ_ENTRY(records_row) link;
 	uint32_t db;
@@ -52,6 +54,8 @@ records_close(struct server *s)
 {
 	struct records *r = &s->records;
 
+	if (event_initialized(&r->flush))
+		event_del(&r->flush);
 	if (r->open)
 		stash__rows_close(&r->rows);
 	r->open = false;
@@ -61,9 +65,30 @@ records_close(struct server *s)
 }
 
 static void
-wait_in_line(struct records *r, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
+on_flush(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	records_tick(arg);
+}
+
+/* Tries again in a moment: the stash was rung, and commits. */
+static void
+flush_soon(struct server *s)
+{
+	struct timeval tv = { .tv_usec = FLUSH_US };
+
+	if (!event_initialized(&s->records.flush))
+		evtimer_assign(&s->records.flush, s->events, on_flush, s);
+	if (!evtimer_pending(&s->records.flush, NULL))
+		evtimer_add(&s->records.flush, &tv);
+}
+
+static void
+wait_in_line(struct server *s, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	struct records_row *row = malloc(sizeof(*row) + key_len + value_len);
+	struct records *r = &s->records;
 
 	if (row == NULL) {
 		stash__log(LOG_CRIT, "no memory for a row of the store: it is lost");
@@ -79,6 +104,7 @@ wait_in_line(struct records *r, uint32_t db, bool gone, const void *key, size_t 
 		memcpy(row->data + key_len, value, value_len);
 	STAILQ_INSERT_TAIL(&r->backlog, row, link);
 	r->waiting++;
+	flush_soon(s);
 }
 
 static int
@@ -110,7 +136,7 @@ record(struct server *s, uint32_t db, bool gone, const void *key, size_t key_len
 	if (r->open && STAILQ_EMPTY(&r->backlog))
 		result = add_or_submit(r, db, gone, key, key_len, value, value_len);
 	if (result == STASH_E_BUSY)
-		wait_in_line(r, db, gone, key, key_len, value, value_len);
+		wait_in_line(s, db, gone, key, key_len, value, value_len);
 	else if (result < 0)
 		stash__log(LOG_ERR, "a row of the store is lost: %s", stash_errmsg());
 }
@@ -133,7 +159,9 @@ records_submit(struct server *s)
 	struct records *r = &s->records;
 	int result = r->open ? stash__rows_submit(&r->rows) : 0;
 
-	if (result < 0 && result != STASH_E_BUSY)
+	if (result == STASH_E_BUSY)
+		flush_soon(s);
+	else if (result < 0)
 		stash__log(LOG_ERR, "the supervisor's rows can't be handed over: %s", stash_errmsg());
 }
 
@@ -155,7 +183,6 @@ records_tick(struct server *s)
 		free(row);
 	}
 	records_submit(s);
-	if (r->waiting > 0 && !r->complained)
-		stash__log(LOG_WARNING, "%zu rows wait for the stash", r->waiting);
-	r->complained = r->waiting > 0;
+	if (r->waiting > 0)
+		flush_soon(s);
 }

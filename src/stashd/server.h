@@ -310,7 +310,7 @@ struct records {
 	bool open;
 	STAILQ_HEAD(, records_row) backlog; /* no room in the ring at the moment */
 	size_t waiting;
-	bool complained;
+	struct event flush;
 	struct stash_buf scratch;
 	LIST_HEAD(, records_long) longs;
 	LIST_HEAD(, records_layout) layouts; /* that were told already */
@@ -409,6 +409,7 @@ struct server {
 	LIST_HEAD(, report) reports;
 	struct takeover *takeover; /* during SERVER_BOOT */
 	unsigned nworkers, recovered;
+	bool up;	/* the tree has started as a whole; after a takeover it counts as that */
 	bool was_clean; /* the last stashd here had ended in order */
 	char found[256]; /* what the stash has found, in words */
 };

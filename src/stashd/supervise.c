@@ -26,6 +26,7 @@
 #include "stashd/rundir.h"
 #include "stashd/server.h"
 #include "stashd/supervise.h"
+#include "worker/worker.h"
 
 #define SPIN_NS 50000
 #define STORE_BYTES (1ull << 30)
@@ -127,6 +128,7 @@ run(struct server_job *job, char *run_dir)
 	job->run_dir = run_dir;
 	job->store_id = info.id;
 	(void)sigprocmask(SIG_SETMASK, NULL, &job->child_mask);
+	stash__crash_preload(); /* once, and not in each worker */
 	return keeper_run(&keeper);
 }
 

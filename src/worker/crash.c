@@ -82,18 +82,25 @@ own_stack(void)
 	return STASH_OK;
 }
 
+void
+stash__crash_preload(void)
+{
+	void *frame[1];
+
+	(void)backtrace(frame, 1);
+}
+
 int
 stash__crash_arm(struct stash_worker *w)
 {
 	struct sigaction crash = { .sa_sigaction = on_crash, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESETHAND };
 	struct sigaction term = { .sa_handler = on_term, .sa_flags = SA_RESTART };
 	struct sigaction ignore = { .sa_handler = SIG_IGN };
-	void *frame[1];
 	int result;
 
 	record = &w->out.box->crash;
 	bell = w->bell;
-	(void)backtrace(frame, 1); /* loads what it needs now, not in a handler */
+	stash__crash_preload();
 	result = own_stack();
 	for (size_t i = 0; result == STASH_OK && i < sizeof crashes / sizeof crashes[0]; i++)
 		result = handle(crashes[i], &crash);

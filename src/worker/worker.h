@@ -231,6 +231,8 @@ void stash__post_drop(struct stash_worker *);	 /* the callback failed */
 void stash__post_free_all(struct stash_worker *);
 
 /* ---- crash.c ---- */
+/* Loads what a backtrace needs (libgcc_s): now, not in a handler; and once for all workers, in the process that forks them. */
+void stash__crash_preload(void);
 /* Signal handlers, on a stack of their own; SIGTERM rings the bell. */
 int stash__crash_arm(struct stash_worker *);
 bool stash__crash_told_to_stop(void);
