@@ -137,6 +137,23 @@ END_TEST
 
 #define MANY 1000
 
+/* The next supervisor gives up a client that is silent for long; when that one comes back, its cast is not lost. */
+START_TEST(test_idle_client_comes_back)
+{
+	struct stash_client *c;
+
+	begin("");
+	c = t_client(&d);
+	t_expect_call(c, "echo", "echo", "x", "x");
+	ck_assert(t_murder(&d, T_SUPERVISOR, "echo"));
+	ck_assert(t_wait_for(no_rows, NULL, 45000));
+	ck_assert_int_eq(stash_cast(c, "echo", "x", NULL, 0), STASH_OK);
+	t_expect_call(c, "echo", "count", NULL, "2 1");
+	stash_client_close(c);
+	t_stashd_stop(&d, 10000);
+}
+END_TEST
+
 START_TEST(test_thousand_clients)
 {
 	static struct stash_client *c[MANY];
@@ -368,6 +385,7 @@ suite(void)
 	tcase_add_test(c, test_dead_clients_leave_no_channel);
 	tcase_add_test(c, test_closing_client_leaves_no_channel);
 	tcase_add_test(c, test_slow_client_holds_up_nobody);
+	tcase_add_test(c, test_idle_client_comes_back);
 	tcase_add_test(c, test_thousand_clients);
 	tcase_add_test(c, test_every_crash_is_told);
 	tcase_add_test(c, test_killed_from_outside_is_tried_again);

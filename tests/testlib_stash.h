@@ -72,6 +72,8 @@ void th_restart(struct th_stash *);
 /* Requests: a buffer with type and number; send takes it and one descriptor (or -1). */
 void th_request(struct th_stash *, struct stash_buf *, int64_t type);
 void th_send(struct th_stash *, struct stash_buf *, int fd);
+/* Adds a channel's id: a text of up to 16 characters. */
+void th_add_id(struct stash_buf *, const char *text);
 /* The next message, at most 10 s; of BROKEN ones only a note is taken. */
 void th_receive(struct th_stash *, struct th_mail *);
 void th_mail_done(struct th_mail *);
@@ -127,6 +129,8 @@ void th_entry(struct th_worker *, const char *image, const struct stash__positio
 void th_submit(struct th_worker *, struct stash__entry *, const struct stash__position *, const void *image);
 /* The head that th_entry() would write. */
 struct stash__entry th_head(struct th_worker *, uint32_t image_len, unsigned npositions);
+/* One with an image of one byte, and nobody is rung. */
+void th_submit_silently(struct th_worker *, const char *image);
 void th_folded(struct th_worker *); /* waits until all is folded */
 /* Waits for the disk as ack = "disk" does. */
 void th_durable(struct th_worker *, uint64_t entry);

@@ -116,7 +116,7 @@ struct stash_client {
 	struct call_bucket open; /* calls not finished */
 	unsigned nopen;
 	int64_t next_ref;
-	int64_t now;
+	unsigned waits; /* counted */
 	uint32_t core; /* as it was published last */
 	struct stash__copy copy;
 	bool polled; /* stash_client_fd() was asked for: stays rung between calls */

@@ -97,6 +97,8 @@ stash__route_get(struct stash_client *c, const char *name, struct route **result
 			return error;
 		r = find(c, name);
 	}
+	if (r != NULL && r->state == ROUTE_UP && atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0)
+		(void)stash__route_drain(c, r); /* stopped, or given up for lost while nobody looked: not to be written to */
 	if (r != NULL && r->state == ROUTE_OVER && r->holders == 0) {
 		destroy(c, r);
 		r = NULL;
@@ -297,6 +299,9 @@ stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const
 	STASH_POINT("client_after_tail");
 	r->drained = 0; /* this look serves for the room made as well */
 	stash__bell_wake(&r->page->asleep, r->bell);
+	/* Behind the fence: who marks it down before this look may not have seen the message, who does so after it has. */
+	if (atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) != 0)
+		return stash__fail(STASH_E_PROTO, "the channel to %s was given up at this moment: whether the message counts isn't known", r->name);
 	return STASH_OK;
 }
 

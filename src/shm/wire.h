@@ -64,7 +64,7 @@ enum stash__broker_wire {
 	STASH__B_PROCESS = 66, /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
 	STASH__B_DONE = 68,    /* error, text, term (stash_errterm) */
-	STASH__B_ROWS = 69,    /* error, text, count, whether that was all [memfd: count times key (bytes), value (bytes)] */
+	STASH__B_ROWS = 69,    /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
 	STASH__B_DOWN = 70     /* unasked, request number 0: id, error, text: this channel is down for good */
 };
 
@@ -81,51 +81,54 @@ enum stash__scan {
 
 /* ---- supervisor <-> stash (socketpair; handed on from supervisor to supervisor by the keeper) ---- */
 /*
- * Requests of one name are done in the order in which they come.  Those marked (disk) are answered when a commit that
- * began after them is over; all others are answered without waiting for the disk, and may overtake them.
+ * Requests of one name are done in the order in which they come.  Those marked (disk) are answered when a commit
+ * that began after them is over; all others are answered without waiting for the disk, and may overtake them.
  */
 enum stash__stash_wire {
-	/* name, no_persist, history, image bytes, ring bytes [worker's bell, or none].  Makes the slot with what the store has,
-	 * or finds it; grows it to hold images and a ring of that size (0: as it is).  The bell is kept and rung once; without
-	 * one the last one stays.  Answer: OPENED */
+	/* name, no_persist, history, image bytes, ring bytes [worker's bell, or none].  Makes the slot with what
+	 * the store has, or finds it; grows it to hold images and a ring of that size (0: as it is).  The bell
+	 * is kept and rung once; without one the last one stays.  Answer: OPENED */
 	STASH__S_OPEN = 1,
-	/* name, incarnation, wait status (as waitpid's; -1: unknown), cause (enum stash__cause), max_attempts (0: 3).  Only when its
-	 * pidfd says dead, and before it is reaped.  Answer: RETIRED */
+	/* name, incarnation, wait status (as waitpid's; -1: unknown), cause (enum stash__cause), max_attempts
+	 * (0: 3).  Only when its pidfd says dead, and before it is reaped.  Answer: RETIRED */
 	STASH__S_RETIRE = 2,
 	/* name, id (bytes), uid: makes a row, or finds it.  Answer: ROW */
 	STASH__S_CHANNEL = 3,
-	/* name, id (bytes): deletes the row; only while all incarnations are retired (else STASH_E_BUSY).  Answer: DONE */
+	/* name, id (bytes): deletes the row; only while all incarnations are retired (else STASH_E_BUSY).
+	 * Answer: DONE */
 	STASH__S_UNCHANNEL = 4,
-	/* name, keep: (disk) commits what is there; keep = 0: then deletes the slot's files, what is stored stays.  STASH_E_BUSY: an
-	 * incarnation is not retired.  Answer: DONE */
+	/* name, keep: (disk) commits what is there; keep = 0: then deletes the slot's files, what is stored
+	 * stays.  STASH_E_BUSY: an incarnation is not retired.  Answer: DONE */
 	STASH__S_CLOSE = 5,
-	/* database (enum stash__scan, + STASH__SCAN_HEADS), from key (bytes), rows at most: (disk) what was folded and submitted
-	 * before it is in it.  Answer: ROWS [memfd: a slice, for store_row_next()] */
+	/* database (enum stash__scan, + STASH__SCAN_HEADS), from key (bytes), rows at most: (disk) what was
+	 * folded and submitted before it is in it.  Answer: ROWS [memfd: a slice, for store_row_next()] */
 	STASH__S_SCAN = 6,
-	/* All rows of tree, registry and schema: those stored, then those submitted and not yet stored, in order: a later one of the
-	 * same key counts.  Answer: ROWS [memfd: for stash__rows_next()] */
+	/* All rows of tree, registry and schema: those stored, then those submitted and not yet stored, in
+	 * order: a later one of the same key counts.  Answer: ROWS [memfd: for stash__rows_next()] */
 	STASH__S_DUMP = 7,
 	/* (disk) folds and commits everything.  Answer: DONE */
 	STASH__S_SYNC = 8,
-	/* (disk) the same; then marks the store clean, deletes slots, status page and the supervisor's rows; answers DONE; exits with 0.
-	 * With an error it goes on as before.  STASH_E_BUSY: some incarnation is not retired */
+	/* (disk) the same; then marks the store clean, deletes slots, status page and the supervisor's rows;
+	 * answers DONE; exits with 0. With an error it goes on as before.  STASH_E_BUSY: some incarnation is not
+	 * retired */
 	STASH__S_SHUTDOWN = 9,
 
-	/* Unasked, number 0, once the store is open, all slots are folded and committed as far as that went: error, text (without
-	 * error: what was found, in words), incarnation (of the stash process), store id (bytes), slots found, was clean (0/1), boot is
-	 * new (0/1) [status page (ro), stash's bell].  With an error nothing follows the text but the exit, and no descriptors */
+	/* Unasked, number 0, once the store is open, all slots are folded and committed as far as that went:
+	 * error, text (without error: what was found, in words), incarnation (of the stash process), store id
+	 * (bytes), slots found, was clean (0/1), boot is new (0/1) [status page (ro), stash's bell].  With an
+	 * error nothing follows the text but the exit, and no descriptors */
 	STASH__S_HELLO = 64,
-	/* error, text; without error: fence, version, retired, channels, then for the first STASH__S_CHANNELS of them (id, place, uid);
-	 * whoever has more reads the base [slot out (rw), slot in (ro), bell page (rw)] */
+	/* error, text; without error: fence, version, retired, channels, then for the first STASH__S_CHANNELS of
+	 * them (id, place, uid); whoever has more reads the base [slot out (rw), slot in (ro), bell page (rw)] */
 	STASH__S_OPENED = 65,
-	/* error, text; without error: fence, verdict (enum stash__verdict), place, number, attempts, own fault (0/1), kind, tag, len,
-	 * phase, version, crashes (own faults with no message handled well in between) */
+	/* error, text; without error: fence, verdict (enum stash__verdict), place, number, attempts, own fault
+	 * (0/1), kind, tag, len, phase, version, crashes (own faults with no message handled well in between) */
 	STASH__S_RETIRED = 66,
 	STASH__S_ROW = 67,  /* error, text; without error: place */
 	STASH__S_DONE = 68, /* error, text */
 	STASH__S_ROWS = 69, /* error, text; without error: count, whether that was all (0/1) [memfd] */
-	/* Unasked, number 0: name, text: an entry of that slot is broken; its worker must be killed and retired.  The name is "" for the
-	 * supervisor's own rows: those behind the last good one are lost */
+	/* Unasked, number 0: name, text: an entry of that slot is broken; its worker must be killed and retired.
+	 * The name is "" for the supervisor's own rows: those behind the last good one are lost */
 	STASH__S_BROKEN = 70
 };
 
@@ -156,7 +159,7 @@ enum stash__keeper_wire {
 	STASH__K_STATUS = 4, /* pid: waitid(WNOWAIT) on its child; answered by STATUSED */
 	STASH__K_REAP = 5,   /* pid; no answer */
 	STASH__K_BEAT = 6,   /* I live; no answer */
-	STASH__K_OVER = 7,   /* exit status, text: the tree has ended for good, do not start me again */
+	STASH__K_OVER = 7,   /* result code, text: the tree has ended for good, do not start me again */
 
 	STASH__K_ITEM = 64,  /* key, pid [descriptors] */
 	STASH__K_END = 65,   /* starts (how many supervisors there were before this one) */

@@ -22,7 +22,5 @@ void birth_run(void *arg, int control, int log);
 
 /* Loads a module: its behaviour, or NULL with the thread's message. */
 const struct stash_behaviour *birth_load(const char *path);
-/* A behaviour as this version of the library knows it: a copy in *to.  STASH_E_INVAL. */
-int birth_take(struct stash_behaviour *to, const struct stash_behaviour *from);
 
 #endif

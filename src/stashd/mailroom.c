@@ -557,8 +557,12 @@ mailroom_tick(struct server *s, int64_t now)
 		next = RB_NEXT(channel_ids, &s->channels, c);
 		if (c->peer != NULL || !c->placed || (c->gone && c->memfd >= 0))
 			continue;
-		if (now - c->silent_since >= GRACE_NS || c->gone || is_abandoned(c))
-			let_go(c);
+		if (now - c->silent_since < GRACE_NS && !c->gone && !is_abandoned(c))
+			continue;
+		/* Marked first: a client that comes back finds the mark, and opens another one. */
+		if (!c->gone)
+			mailroom_tell_down(c, STASH_E_PROTO, "its client was silent for too long");
+		let_go(c);
 	}
 }
 

@@ -39,7 +39,7 @@ become_stash(struct stashlink *k, int control)
 		.run_dir = k->server->run_dir,
 		.quota_bytes = c->store_bytes,
 		.fold_interval_ns = c->fold_interval_ns,
-		.commit_interval_ns = c->commit_interval_ns,
+		.commit_interval_ns = c->commit_interval_ns == 0 ? -1 : c->commit_interval_ns, /* its 0 is its default */
 		.deaths = k->deaths,
 		.control = control,
 		.bell = k->bell,

@@ -21,6 +21,7 @@
 #include "stashd/birth.h"
 #include "stashd/proc.h"
 #include "stashd/server.h"
+#include "worker/worker.h"
 
 #define TEXT_MAX 16384
 #define HEX_MAX 1024 /* bytes shown of a state that nobody can explain */
@@ -84,7 +85,7 @@ print(FILE *out, const struct job *j)
 	if (image == NULL)
 		return;
 	memcpy(image, stash__base_image(j->base), j->base->image_len);
-	if (given != NULL && birth_take(&b, given) == 0 && b.format_status != NULL && b.layout_version == j->base->layout_version &&
+	if (given != NULL && stash__behaviour_take(&b, given) == 0 && b.format_status != NULL && b.layout_version == j->base->layout_version &&
 	    b.state_size == j->base->image_len)
 		(void)b.format_status(image, out);
 	else

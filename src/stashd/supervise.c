@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/role.h"
 #include "base/take.h"
+#include "stash/process.h"
 #include "stashd/keeper.h"
 #include "stashd/plan.h"
 #include "stashd/proc.h"
@@ -158,6 +159,7 @@ stash__supervise_defaults(struct stash__supervise_config *config)
 	config->ack = STASH_ACK_CRASH;
 	config->history = HISTORY;
 	config->spin_ns = SPIN_NS;
+	config->commit_interval_ns = STASH__COMMIT_INTERVAL_NS;
 }
 
 int

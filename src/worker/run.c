@@ -125,10 +125,10 @@ load(struct stash_worker *w)
 	w->careful = base->careful != 0;
 	if (base->version == 0)
 		return STASH_OK;
-	if (base->layout_version != b->layout_version)
+	if (base->layout_version != b->layout_version || strcmp(base->layout, b->name) != 0)
 		return stash__fail(STASH_E_LAYOUT,
-		    "the stored state of %s has layout %s version %u, its behaviour has version %u: there is no way from one to the other",
-		    w->start.name, base->layout, base->layout_version, b->layout_version);
+		    "the stored state of %s has layout %s version %u, its behaviour has %s version %u: there is no way from one to the other",
+		    w->start.name, base->layout, base->layout_version, b->name, b->layout_version);
 	if (base->image_len != b->state_size)
 		return stash__fail(STASH_E_LAYOUT,
 		    "the stored state of %s has %u bytes, its behaviour's has %zu under the same layout_version %u: raise layout_version",

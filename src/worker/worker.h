@@ -2,6 +2,7 @@
 /*
  * worker.h: the inside of a worker process: one struct stash_worker, shared by the files of this folder.
  *
+ *   behaviour.c what comes from a module or a program
  *   run.c       START, slot, GO, init, READY; then the loop; then the end
  *   loop.c      one batch after the other; looking, spinning, sleeping
  *   dispatch.c  one message: black box, callback, result
@@ -154,6 +155,10 @@ struct stash_worker {
 	int ending;	    /* 0, or the result that ends it: STASH_STOP, STASH_STOP_SHUTDOWN, an error */
 	pthread_t thread;
 };
+
+/* ---- behaviour.c ---- */
+/* A behaviour as this version of the library knows it: a copy in *to.  STASH_E_INVAL. */
+int stash__behaviour_take(struct stash_behaviour *to, const struct stash_behaviour *from);
 
 /* ---- run.c: the worker's whole life; returns its exit status (stashd's forked child, stash_worker_main) ---- */
 int stash__worker_run(const struct stash_behaviour *behaviour, int control);
