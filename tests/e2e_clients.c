@@ -193,7 +193,7 @@ END_TEST
 /* A crash costs its own message only. */
 START_TEST(test_every_crash_is_told)
 {
-	static const char *const tags[] = { "abort", "exit", "overflow", "null", "fail", "no_such_tag" };
+	static const char *const tags[] = { "abort", "exit", "overflow", "wild", "fail", "no_such_tag" };
 	struct stash_client *c;
 	char text[32];
 

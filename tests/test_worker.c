@@ -328,6 +328,26 @@ START_TEST(test_disk_waits)
 }
 END_TEST
 
+static const struct stash_behaviour other = STASH_BEHAVIOUR(.name = "another", .state_size = sizeof(struct counter), .layout_version = 1,
+    .init = count_init, .handle_call = count_call);
+
+START_TEST(test_state_of_another_layout)
+{
+	open_world();
+	t_world_start(&t, &counting, false);
+	expect(&a, "next", "100");
+	ck_assert_int_eq(kill(t.pid, SIGKILL), 0);
+	(void)t_world_wait(&t);
+	t_world_start(&t, &other, false);
+	ck_assert_int_eq(t_world_ready(&t), STASH_E_LAYOUT);
+	(void)t_world_wait(&t);
+	/* What is stored stays as it was. */
+	t_world_start(&t, &counting, false);
+	expect(&a, "next", "101");
+	close_world(SIGTERM);
+}
+END_TEST
+
 START_TEST(test_gone_client_loses_its_row)
 {
 	struct stash_view v;
@@ -493,6 +513,7 @@ suite(void)
 	tcase_add_test(c, test_timer_and_post);
 	tcase_add_test(c, test_stop_by_callback);
 	tcase_add_test(c, test_disk_waits);
+	tcase_add_test(c, test_state_of_another_layout);
 	tcase_add_test(c, test_gone_client_loses_its_row);
 	tcase_add_test(c, test_many_clients_go_at_once);
 	tcase_add_test(c, test_broken_ring_is_refused);

@@ -55,6 +55,7 @@ apply(struct t_world *t, const struct stash__entry_view *v)
 		t->base.changed = v->head.number;
 		t->base.version = v->head.version;
 		t->base.layout_version = (uint32_t)t->out.page->layout_version;
+		memcpy(t->base.layout, t->out.page->layout, sizeof t->base.layout);
 	}
 }
 

@@ -194,7 +194,7 @@ send_start(const struct life *l)
 static void
 note_with_keeper(const struct life *l)
 {
-	const int fds[] = { l->control, l->pidfd, l->log };
+	const int fds[] = { l->control, l->pidfd, l->output.fd >= 0 ? l->output.fd : l->control };
 	char key[LIFE_KEY_MAX];
 
 	life_key(l, key);
@@ -240,24 +240,33 @@ make_process(struct life *l)
 	if (result < 0)
 		return result;
 	STASH_POINT("sup_forked");
-	note_with_keeper(l);
-	return life_watch(l);
+	return 0;
 }
 
 /* What was made of one that can't be watched.  It has touched nothing. */
 static void
 undo(struct life *l)
 {
-	char key[LIFE_KEY_MAX];
 	siginfo_t info;
 
 	if (l->pid > 0) {
 		(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 		(void)waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED);
-		life_key(l, key);
-		keep_drop(&l->server->keep, key);
 	}
 	life_free(l);
+}
+
+struct life *
+life_make(struct worker *w, uint64_t node, uint64_t start)
+{
+	struct life *l = life_create(w, node, start, ++w->incarnation);
+
+	if (l == NULL)
+		return NULL;
+	if (make_process(l) == 0 && life_watch(l) == 0)
+		return l;
+	undo(l);
+	return NULL;
 }
 
 static void
@@ -265,17 +274,18 @@ begin(struct worker *w)
 {
 	struct server *s = w->server;
 	uint64_t node = w->node, start = w->start;
-	struct life *l = life_create(w, node, start, ++w->incarnation);
+	struct life *l = ahead_take(w, start);
 
+	if (l == NULL)
+		l = life_make(w, node, start);
 	w->start = 0;
-	if (l != NULL && make_process(l) == 0) {
-		w->now = l;
+	if (l == NULL) {
+		stash__log(LOG_ERR, "%s: can't be started: %s", w->name, stash_errmsg());
+		turn_failed(s, node, start, "system_limit");
 		return;
 	}
-	stash__log(LOG_ERR, "%s: can't be started: %s", w->name, stash_errmsg());
-	if (l != NULL)
-		undo(l);
-	turn_failed(s, node, start, "system_limit");
+	w->now = l;
+	note_with_keeper(l);
 }
 
 /* ---- GO ---- */
@@ -330,6 +340,7 @@ life_start(struct server *s, uint64_t node, uint64_t start, const char *path, co
 		return;
 	}
 	life_go_on(w);
+	ahead_make(s, n);
 }
 
 /* ---- signals ---- */
@@ -356,8 +367,6 @@ life_signal(struct server *s, uint64_t node, uint64_t start, int signal)
 	(void)pidfd_send_signal(w->now->pidfd, signal, NULL, 0);
 }
 
-/* ---- what it says ---- */
-
 void
 life_say(struct life *l, const struct stash_buf *buf, const int *fds, int nfds)
 {
@@ -368,164 +377,6 @@ life_say(struct life *l, const struct stash_buf *buf, const int *fds, int nfds)
 	/* Without this message it would wait for ever, or work on what isn't so. */
 	stash__log(LOG_ERR, "%s: can't be told: %s: killed", l->worker->name, stash_errmsg());
 	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-}
-
-static void
-on_ready(struct life *l, struct mail *m)
-{
-	int error = (int)stash__view_range(&m->view, INT32_MIN, STASH_IGNORE);
-	const char *text = stash_view_text(&m->view);
-
-	if (stash_view_end(&m->view) < 0 || l->answer != LIFE_NO_ANSWER)
-		return;
-	spawn_sweep();
-	l->answer = error;
-	if (error < 0) {
-		free(l->why);
-		l->why = strdup(text);
-	}
-	if (error != 0 || l->phase != LIFE_STARTING)
-		return; /* what it means is told when it is dead */
-	l->phase = LIFE_READY;
-	turn_ready(l->server, l->node, l->start);
-}
-
-static void
-on_grown(void *arg, int error, const char *text, struct mail *m)
-{
-	struct life *l = arg;
-	struct stash_buf *buf = mail_begin(STASH__W_GROWN, 0);
-
-	stash_buf_add_int(buf, error);
-	stash_buf_add_text(buf, text);
-	life_say(l, buf, m->fds, error == 0 && m->nfds >= 2 ? 2 : 0);
-}
-
-static void
-on_grow(struct life *l, struct mail *m)
-{
-	const struct worker *w = l->worker;
-	int64_t image = stash__view_range(&m->view, 0, STASH_STATE_MAX), ring = stash__view_range(&m->view, 0, INT64_MAX);
-	struct stash_buf *buf;
-
-	if (stash_view_end(&m->view) < 0)
-		return;
-	buf = stashlink_begin(&l->server->stash, STASH__S_OPEN);
-	stash_buf_add_text(buf, w->name);
-	stash_buf_add_int(buf, w->plan.no_persist);
-	stash_buf_add_int(buf, w->plan.history);
-	stash_buf_add_int(buf, image);
-	stash_buf_add_int(buf, ring);
-	(void)stashlink_send(&l->server->stash, buf, -1, on_grown, l);
-}
-
-static void
-on_layout(struct life *l, struct mail *m)
-{
-	const char *layout = stash_view_text(&m->view);
-	uint32_t version = (uint32_t)stash__view_range(&m->view, 0, UINT32_MAX);
-	uint64_t image_len = (uint64_t)stash__view_range(&m->view, 0, STASH_STATE_MAX);
-	size_t len;
-	const void *fields = stash_view_bytes(&m->view, &len);
-
-	if (stash_view_end(&m->view) == 0)
-		records_layout(l->server, layout, version, image_len, fields, len);
-}
-
-/* DETACHED, and the beginning of REFUSED. */
-static const uint8_t *
-read_id(struct mail *m)
-{
-	size_t len;
-	const uint8_t *id = stash_view_bytes(&m->view, &len);
-
-	return m->view.error == 0 && len == STASH__ID ? id : NULL;
-}
-
-static void
-on_refused(struct life *l, struct mail *m)
-{
-	const uint8_t *id = read_id(m);
-	int error = (int)stash__view_range(&m->view, INT32_MIN, -1);
-	const char *text = stash_view_text(&m->view);
-
-	if (id != NULL && stash_view_end(&m->view) == 0)
-		mailroom_refused(l, id, error, text);
-}
-
-static void
-on_log(struct life *l, struct mail *m)
-{
-	int priority = (int)stash__view_range(&m->view, LOG_EMERG, LOG_DEBUG);
-	const char *line = stash_view_text(&m->view);
-
-	if (stash_view_end(&m->view) == 0)
-		stash__log(priority, "%s: %s", l->worker->name, line);
-}
-
-static void
-handle(struct life *l, struct mail *m)
-{
-	const uint8_t *id;
-
-	switch (m->type) {
-	case STASH__W_READY:
-		on_ready(l, m);
-		break;
-	case STASH__W_GROW:
-		on_grow(l, m);
-		break;
-	case STASH__W_LAYOUT:
-		on_layout(l, m);
-		break;
-	case STASH__W_DETACHED:
-		id = read_id(m);
-		if (id != NULL && stash_view_end(&m->view) == 0)
-			mailroom_detached(l, id);
-		break;
-	case STASH__W_REFUSED:
-		on_refused(l, m);
-		break;
-	case STASH__W_LOG:
-		on_log(l, m);
-		break;
-	default:
-		break; /* of a later library */
-	}
-}
-
-/* Of a program without libstash: its exec has succeeded, or it is about to die. */
-static void
-on_closed(struct life *l)
-{
-	event_del(&l->readable);
-	if (plan_linked(&l->worker->plan) || l->phase != LIFE_STARTING || l->answer != LIFE_NO_ANSWER)
-		return;
-	l->answer = 0;
-	l->phase = LIFE_READY;
-	turn_ready(l->server, l->node, l->start);
-}
-
-void
-life_read(struct life *l)
-{
-	struct mail m;
-	int result;
-
-	while (l->control >= 0 && (result = mail_recv(l->control, &m)) != STASH_E_PENDING) {
-		if (result == STASH_E_DOWN) {
-			on_closed(l);
-			return;
-		}
-		if (result < 0) {
-			stash__log(LOG_ERR, "%s: %s", l->worker->name, stash_errmsg());
-			if (result != STASH_E_PROTO)
-				return;
-			continue;
-		}
-		handle(l, &m);
-		mail_done(&m);
-	}
 }
 
 int

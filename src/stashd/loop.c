@@ -222,6 +222,7 @@ fill(struct server *s, const struct server_job *job, uint64_t starts)
 	LIST_INIT(&s->records.longs);
 	LIST_INIT(&s->records.layouts);
 	LIST_INIT(&s->reports);
+	LIST_INIT(&s->ahead);
 	RB_INIT(&s->names);
 	RB_INIT(&s->nodes);
 	RB_INIT(&s->channels);

@@ -32,7 +32,7 @@ reap(struct life *l)
 	else if (!l->stranger && l->pidfd >= 0)
 		(void)waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED | WNOHANG);
 	STASH_POINT("sup_reaped");
-	if (!l->stranger) {
+	if (!l->stranger && l->start != 0) {
 		life_key(l, key);
 		keep_drop(&l->server->keep, key);
 	}
@@ -175,7 +175,7 @@ tell_machine(struct life *l)
 	struct server *s = l->server;
 	uint64_t node = l->node, start = l->start;
 
-	if (node == 0)
+	if (node == 0 || start == 0)
 		return;
 	if (l->lost)
 		turn_lost(s, node, start);
@@ -234,6 +234,7 @@ reap_dead(struct life *l)
 	l->cause = cause(l);
 	l->phase = LIFE_DEAD;
 	spawn_release(&l->bank);
+	ahead_dead(l);
 	if (w->now == l) {
 		w->now = NULL;
 		LIST_INSERT_HEAD(&w->dying, l, link);

@@ -5,7 +5,8 @@
  *   loop.c       the process: set up, ticks, signals, the end         turn.c     events to the tree machine, its actions
  *   takeover.c   what the last supervisor left                        records.c  rows to the stash; rows.c: which ones
  *   workers.c    names and what belongs to them                       plan.c     a spec's part that only stashd understands
- *   life.c       one incarnation: START, GO, what it says             reap.c     its death, retire, the last reap
+ *   life.c       one incarnation: START, GO; word.c: what it says     reap.c     its death, retire, the last reap
+ *   ahead.c      processes that are made before their turn            adopt.c    processes and channels taken over
  *   spawn.c      making the process; birth.c: its first steps         report.c   crash reports; status.c: its state as text
  *   output.c     stdout and stderr of workers                         stashlink.c, stashrequest.c  the stash process
  *   broker.c     who may connect; peer.c: one client                  query.c    what is asked about the tree
@@ -58,10 +59,10 @@ enum life_phase {
 };
 
 struct life {
-	LIST_ENTRY(life) link; /* in its worker's list of dying ones */
+	LIST_ENTRY(life) link; /* in its worker's list of dying ones, or in the server's of those made ahead */
 	struct server *server;
 	struct worker *worker;
-	uint64_t node, start; /* which START of the machine this is */
+	uint64_t node, start; /* which START of the machine this is; node or start 0: none */
 	uint64_t incarnation;
 	enum life_phase phase;
 	pid_t pid;
@@ -86,6 +87,8 @@ struct life {
 
 /* START came out of the machine. */
 void life_start(struct server *, uint64_t node, uint64_t start, const char *path, const char *name);
+/* Makes the process of a worker's next incarnation, which waits for its go; NULL: why not is the thread's message. */
+struct life *life_make(struct worker *, uint64_t node, uint64_t start);
 /* Goes on with a worker whose slot is open now, or whose last predecessor is retired. */
 void life_go_on(struct worker *);
 void life_signal(struct server *, uint64_t node, uint64_t start, int signal);
@@ -103,6 +106,13 @@ void life_key(const struct life *, char key[LIFE_KEY_MAX]);
 uint64_t life_start_time(struct life *);
 void life_free(struct life *);
 bool life_runs(const struct life *); /* not dead */
+
+/* ahead.c: processes made before their START, while a supervisor starts its children. */
+void ahead_make(struct server *, const struct sup_node *behind);
+/* Its process is needed now: what was made of it; NULL: nothing. */
+struct life *ahead_take(struct worker *, uint64_t start);
+void ahead_dead(struct life *); /* if it was one of them, it is now among the dying */
+void ahead_look(struct server *); /* ends those whose turn won't come */
 
 /* reap.c */
 void reap_dead(struct life *);
@@ -130,6 +140,7 @@ struct worker {
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN } slot;
 	int bell;
 	struct life *now;	   /* the newest; NULL: none */
+	struct life *ahead;	   /* made before its START; NULL: none */
 	LIST_HEAD(, life) dying;
 	LIST_HEAD(, channel) channels;
 	TAILQ_HEAD(, wait) waits;  /* clients that wait until it runs */
@@ -405,6 +416,7 @@ struct server {
 
 	struct worker_names names;
 	struct worker_nodes nodes;
+	LIST_HEAD(, life) ahead;
 	struct channel_ids channels;
 	LIST_HEAD(, report) reports;
 	struct takeover *takeover; /* during SERVER_BOOT */

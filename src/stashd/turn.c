@@ -180,6 +180,7 @@ run(struct server *s)
 		drain(s);
 		discard(e);
 	}
+	ahead_look(s);
 	s->turning = false;
 	server_arm(s);
 }

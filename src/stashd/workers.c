@@ -373,6 +373,8 @@ worker_free(struct worker *w)
 
 	if (w->now != NULL)
 		life_free(w->now);
+	if (w->ahead != NULL)
+		life_free(ahead_take(w, 0));
 	while ((l = LIST_FIRST(&w->dying)) != NULL) {
 		LIST_REMOVE(l, link);
 		life_free(l);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <stash/stash.h>
@@ -43,8 +44,8 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		memset((char *)page, 1, sizeof page);
 		return handle_call(w, state, msg) + page[0];
 	}
-	if (stash_msg_is(msg, "null"))
-		return *(volatile int *)(uintptr_t)(msg->len + 8);
+	if (stash_msg_is(msg, "wild"))
+		return *(volatile char *)mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); /* not NULL: UBSan would see it */
 	if (stash_msg_is(msg, "fail"))
 		return stash_fail(w, "asked to fail: %s", stash_msg_text(msg));
 	if (stash_msg_is(msg, "print")) {
