@@ -166,7 +166,8 @@ START_TEST(test_thousand_clients)
 	for (int round = 0; round < 3; round++) {
 		for (int i = 0; i < MANY; i++) {
 			snprintf(text, sizeof text, "%d", i);
-			ck_assert_msg(stash_call_start(c[i], "echo", "echo", text, strlen(text), 60000) > 0, "%s", stash_errmsg());
+			ck_assert_msg(stash_call_start(c[i], "echo", "echo", text, strlen(text), 60000) > 0, "%s",
+			    stash_errmsg());
 		}
 		for (int i = 0; i < MANY; i++) {
 			snprintf(text, sizeof text, "%d", i);
@@ -293,7 +294,7 @@ START_TEST(test_call_during_the_start)
 	free(text);
 	d.dir = t_path("store");
 	d.conf = t_path("stashd.conf");
-	t_spawn(&d.proc, (const char *const[]) { t_build("stashd"), "-d", d.dir, "-f", d.conf, NULL }, NULL);
+	t_spawn(&d.proc, (const char *const[]){ t_build("stashd"), "-d", d.dir, "-f", d.conf, NULL }, NULL);
 	for (int64_t until = stash__now_ns() + 10 * STASH__NS_PER_S; stash_client_open(&c, d.dir, &options) < 0;)
 		ck_assert_msg(stash__now_ns() < until, "%s", stash_errmsg());
 	t_expect_call(c, "echo", "echo", "already?", "already?");

@@ -25,7 +25,8 @@ refused(const char *config, const char *dir, int code, const char *says)
 	t_run(&r, NULL, argv);
 	ck_assert_msg(r.status == code, "status %d instead of %d: %s", r.status, code, r.err);
 	ck_assert_msg(strstr(r.err, says) != NULL, "says: %s\nwithout: %s", r.err, says);
-	ck_assert_msg(strncmp(r.err, "stashd: ", 8) == 0 || strstr(r.err, conf) != NULL, "not in the common form: %s", r.err);
+	ck_assert_msg(
+	    strncmp(r.err, "stashd: ", 8) == 0 || strstr(r.err, conf) != NULL, "not in the common form: %s", r.err);
 	t_result_free(&r);
 }
 
@@ -151,11 +152,12 @@ END_TEST
 
 START_TEST(test_command_lines)
 {
-	static const char *const wrong[][4] = {
-		{ "-x", NULL }, { "--no-such", NULL }, { "-d", NULL }, { "operand", NULL }, { "-f", "a", "operand", NULL } };
+	static const char *const wrong[][4] = { { "-x", NULL }, { "--no-such", NULL }, { "-d", NULL },
+		{ "operand", NULL }, { "-f", "a", "operand", NULL } };
 
 	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
-		const char *argv[6] = { t_build("stashd"), wrong[i][0], wrong[i][1], wrong[i][1] != NULL ? wrong[i][2] : NULL, NULL };
+		const char *argv[6] = { t_build("stashd"), wrong[i][0], wrong[i][1],
+			wrong[i][1] != NULL ? wrong[i][2] : NULL, NULL };
 		struct t_result r;
 		t_run(&r, NULL, argv);
 		ck_assert_msg(r.status == 64, "%s: %d %s", wrong[i][0], r.status, r.err);

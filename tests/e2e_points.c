@@ -31,7 +31,8 @@ static const struct point points[] = {
 	{ "worker", "worker_replied", { 1, 2, 17 }, false, "worker: while writing a reply or an own send" },
 	{ "worker", "entry_before_tail", { 1, 2, 11 }, false, "worker: while writing an entry" },
 	{ "worker", "worker_after_tail", { 1, 2, 11 }, false, "worker: out_tail moved, nothing published" },
-	{ "worker", "worker_before_publish", { 1, 3, 11 }, false, "worker: out_tail moved, nothing published (box cleared)" },
+	{ "worker", "worker_before_publish", { 1, 3, 11 }, false,
+	    "worker: out_tail moved, nothing published (box cleared)" },
 	{ "worker", "worker_after_publish", { 1, 2, 11 }, false, "worker: some tails moved, or bell not rung" },
 	{ "stash", "stash_before_turn", { 1, 2, 5 }, false, "stash: while writing a base" },
 	{ "stash", "stash_after_turn", { 1, 2, 5 }, false, "stash: base turned, out_head not moved" },
@@ -145,7 +146,8 @@ START_TEST(test_client_dies)
 		const char *point;
 		const char *next;
 		const char *row;
-	} cases[] = { { "client_before_tail:1", "0", "client: writing a request" }, { "client_after_tail:1", "1", "client: req_tail moved, not rung" } };
+	} cases[] = { { "client_before_tail:1", "0", "client: writing a request" },
+		{ "client_after_tail:1", "1", "client: req_tail moved, not rung" } };
 
 	for (int i = 0; i < 2; i++) {
 		struct t_stashd d = { .points = true };

@@ -143,7 +143,10 @@ START_TEST(test_every_damage_is_noticed)
 		c.req[bit / 8] ^= (unsigned char)(1 << bit % 8);
 	}
 	for (uint64_t wrong = 1; wrong < 64; wrong++) {
-		atomic_store(&c.page->req_tail, wrong == 63 ? UINT64_MAX : wrong < tail ? wrong : c.ring_bytes * wrong + 8);
+		atomic_store(&c.page->req_tail,
+		    wrong == 63	     ? UINT64_MAX :
+			wrong < tail ? wrong :
+				       c.ring_bytes * wrong + 8);
 		ck_assert_int_eq(stash__request_read(&c, &head, 0, &copy, &m), STASH_E_PROTO);
 	}
 	stash__request_publish(&c, tail);
@@ -185,7 +188,8 @@ open_dir(void)
 START_TEST(test_entries_round)
 {
 	struct stash__out w, s;
-	struct stash__position p[3] = { { .place = 1, .req_count = 4 }, { .place = 2 }, { .place = 9, .rep_bytes = 77 } };
+	struct stash__position p[3] = { { .place = 1, .req_count = 4 }, { .place = 2 },
+		{ .place = 9, .rep_bytes = 77 } };
 	unsigned char image[5000];
 	uint64_t head = 0;
 	int dir = open_dir(), fd;
@@ -195,7 +199,9 @@ START_TEST(test_entries_round)
 	ck_assert_int_eq(stash__out_map(&s, fd, false, &origin), 0);
 	memset(image, 'i', sizeof image);
 	for (uint64_t n = 1; n < 200; n++) {
-		struct stash__entry e = { .number = n, .npositions = (uint16_t)(n % 4), .image_len = (uint32_t)(n * 25) };
+		struct stash__entry e = {
+			.number = n, .npositions = (uint16_t)(n % 4), .image_len = (uint32_t)(n * 25)
+		};
 		struct stash__entry_view v;
 		e.flags = STASH__ENTRY_IMAGE;
 		ck_assert_uint_ge(stash__entry_room(&w, head), stash__entry_bytes(e.npositions, e.image_len));
@@ -270,7 +276,8 @@ END_TEST
 
 START_TEST(test_slot_of_another_origin)
 {
-	static const struct stash__origin boot = { "another boot....", "this store......" }, store = { "this boot.......", "another store..." };
+	static const struct stash__origin boot = { "another boot....", "this store......" },
+					  store = { "this boot.......", "another store..." };
 	struct stash__out o;
 	struct stash__in in;
 	int dir = open_dir(), out, base;

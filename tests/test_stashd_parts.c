@@ -119,7 +119,9 @@ START_TEST(a_plan_survives_packing)
 {
 	struct plan_table table = { .named = named, .ack = STASH_ACK_DISK, .history = 7 };
 	const char *const args[] = { "123", "", "caf\xc3\xa9", NULL };
-	struct stash_child_spec spec = { .size = sizeof(spec), .id = "x", .module = "/lib/x.so", .args = args, .no_persist = 1 };
+	struct stash_child_spec spec = {
+		.size = sizeof(spec), .id = "x", .module = "/lib/x.so", .args = args, .no_persist = 1
+	};
 	struct plan plan;
 
 	ck_assert_int_eq(there_and_back(&table, &spec, &plan), 0);
@@ -382,7 +384,9 @@ START_TEST(many_children_at_once_find_a_bank_or_a_copy)
 	for (int i = 0; i < N; i++) {
 		ck_assert_int_eq(pipe2(to[i], O_CLOEXEC), 0);
 		ck_assert_int_eq(pipe2(from[i], O_CLOEXEC), 0);
-		ck_assert_int_eq(spawn_make(child, (char[]){ "many" }, from[i][1], to[i][0], false, &bank[i], &pid[i], &pidfd[i]), 0);
+		ck_assert_int_eq(
+		    spawn_make(child, (char[]){ "many" }, from[i][1], to[i][0], false, &bank[i], &pid[i], &pidfd[i]),
+		    0);
 	}
 	for (int i = N - 1; i >= 0; i--) {
 		char text[100] = "";

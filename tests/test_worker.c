@@ -83,8 +83,8 @@ count_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	return STASH_OK;
 }
 
-static const struct stash_behaviour counting = STASH_BEHAVIOUR(.name = "counting", .state_size = sizeof(struct counter), .layout_version = 1,
-    .init = count_init, .handle_call = count_call, .handle_info = count_info);
+static const struct stash_behaviour counting = STASH_BEHAVIOUR(.name = "counting", .state_size = sizeof(struct counter),
+    .layout_version = 1, .init = count_init, .handle_call = count_call, .handle_info = count_info);
 
 /* ---- a client of few words ---- */
 
@@ -100,7 +100,7 @@ struct caller {
 static void
 caller_open(struct caller *a, struct t_world *t, unsigned channel)
 {
-	*a = (struct caller) { .t = t, .channel = channel, .c = &t->channels[channel] };
+	*a = (struct caller){ .t = t, .channel = channel, .c = &t->channels[channel] };
 }
 
 static uint64_t
@@ -328,8 +328,8 @@ START_TEST(test_disk_waits)
 }
 END_TEST
 
-static const struct stash_behaviour other = STASH_BEHAVIOUR(.name = "another", .state_size = sizeof(struct counter), .layout_version = 1,
-    .init = count_init, .handle_call = count_call);
+static const struct stash_behaviour other = STASH_BEHAVIOUR(.name = "another", .state_size = sizeof(struct counter),
+    .layout_version = 1, .init = count_init, .handle_call = count_call);
 
 START_TEST(test_state_of_another_layout)
 {
@@ -458,7 +458,8 @@ large_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	return stash_replyf(w, "%d %d", s[0], s[299999]);
 }
 
-static const struct stash_behaviour large = STASH_BEHAVIOUR(.name = "large", .state_size = 300000, .layout_version = 1, .handle_call = large_call);
+static const struct stash_behaviour large = STASH_BEHAVIOUR(.name = "large", .state_size = 300000, .layout_version = 1,
+    .handle_call = large_call);
 
 START_TEST(test_slot_grows_for_a_large_state)
 {

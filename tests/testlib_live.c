@@ -176,7 +176,8 @@ t_expect_error(struct stash_client *c, const char *name, const char *tag, const 
 	struct stash_reply reply;
 	int result = stash_call(c, name, tag, data, data != NULL ? strlen(data) : 0, &reply, 30000);
 
-	ck_assert_msg(result == error, "%s %s: %s (%s) instead of %s", name, tag, stash_errname(result), stash_errmsg(), stash_errname(error));
+	ck_assert_msg(result == error, "%s %s: %s (%s) instead of %s", name, tag, stash_errname(result), stash_errmsg(),
+	    stash_errname(error));
 	ck_assert_int_eq(reply.error, error);
 	stash_reply_free(&reply);
 }
@@ -186,7 +187,8 @@ t_expect_error(struct stash_client *c, const char *name, const char *tag, const 
 struct t_numbers *
 t_numbers_make(void)
 {
-	struct t_numbers *n = mmap(NULL, sizeof *n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct t_numbers *n = mmap(
+	    NULL, sizeof *n, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	ck_assert_ptr_ne(n, MAP_FAILED);
 	n->first = UINT64_MAX;
@@ -220,10 +222,12 @@ t_numbers_check(const struct t_numbers *n, const char *what)
 
 	for (uint64_t i = first; i <= last && i < sizeof n->seen; i++)
 		missing += n->seen[i] == 0;
-	printf("%s: %llu numbers, %llu twice, %llu missing, %llu errors, longest call %llu us\n", what, (unsigned long long)n->count,
-	    (unsigned long long)n->twice, (unsigned long long)missing, (unsigned long long)n->errors, (unsigned long long)n->longest_ns / 1000);
+	printf("%s: %llu numbers, %llu twice, %llu missing, %llu errors, longest call %llu us\n", what,
+	    (unsigned long long)n->count, (unsigned long long)n->twice, (unsigned long long)missing,
+	    (unsigned long long)n->errors, (unsigned long long)n->longest_ns / 1000);
 	fflush(stdout);
-	ck_assert_msg(n->errors == 0, "%s: %llu errors, the last: %s: %s", what, (unsigned long long)n->errors, stash_errname(n->last_error), n->message);
+	ck_assert_msg(n->errors == 0, "%s: %llu errors, the last: %s: %s", what, (unsigned long long)n->errors,
+	    stash_errname(n->last_error), n->message);
 	ck_assert_uint_gt(n->count, 0);
 	ck_assert_uint_eq(n->twice, 0);
 	ck_assert_uint_eq(missing, 0);

@@ -149,8 +149,9 @@ t_world_close(struct t_world *t)
 		close(t->memfds[i]);
 		close(t->bells[i]);
 	}
-	for (int *fd = (int[]) { t->out.fd, t->in.fd, t->bell, t->stash_bell, t->bell_page_fd, t->status_fd, t->control, t->dirfd, -2 }; *fd != -2;
-	     fd++)
+	for (int *fd = (int[]){ t->out.fd, t->in.fd, t->bell, t->stash_bell, t->bell_page_fd, t->status_fd, t->control,
+		 t->dirfd, -2 };
+	     *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
 	stash__out_unmap(&t->out);
@@ -184,7 +185,8 @@ say_start(struct t_world *t)
 {
 	struct stash_buf b;
 	const int fds[] = { t->out.fd, t->in.fd, t->bell_page_fd, t->bell, t->stash_bell, t->status_fd };
-	const int64_t numbers[] = { (int64_t)t->incarnation, getpid(), (int64_t)t->incarnation - 1, 0, t->ack_disk, 0, 3, t->spin_ns, 1 };
+	const int64_t numbers[] = { (int64_t)t->incarnation, getpid(), (int64_t)t->incarnation - 1, 0, t->ack_disk, 0,
+		3, t->spin_ns, 1 };
 
 	begin(&b, STASH__W_START);
 	(void)stash_buf_add_int(&b, STASH__WIRE_VERSION);

@@ -35,7 +35,8 @@ unhex(uint8_t id[STASH__STORE_ID_LEN], const char *text)
 	if (strlen(text) != 2 * STASH__STORE_ID_LEN || strspn(text, digits) != 2 * STASH__STORE_ID_LEN)
 		return false;
 	for (size_t i = 0; i < STASH__STORE_ID_LEN; i++)
-		id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 | (strchr(digits, text[2 * i + 1]) - digits));
+		id[i] = (uint8_t)((strchr(digits, text[2 * i]) - digits) << 4 |
+		    (strchr(digits, text[2 * i + 1]) - digits));
 	return true;
 }
 
@@ -110,7 +111,8 @@ write_temporary(char temporary[PATH_MAX], const char *dir, const struct stash__i
 	int fd, len, rc;
 
 	if (!good_run_dir(info->run_dir))
-		return stash__fail(STASH_E_INVAL, "%s: the run directory isn't an absolute path of printable UTF-8", dir);
+		return stash__fail(
+		    STASH_E_INVAL, "%s: the run directory isn't an absolute path of printable UTF-8", dir);
 	rc = make_path(temporary, dir, INFO_NAME ".XXXXXX");
 	if (rc != 0)
 		return rc;
@@ -201,7 +203,8 @@ parse_line(char *line, struct stash__info *info, unsigned *seen)
 	}
 	if (strcmp(line, "run") == 0) {
 		*seen |= SEEN_RUN;
-		return good_run_dir(value) && strlcpy(info->run_dir, value, sizeof(info->run_dir)) < sizeof(info->run_dir);
+		return good_run_dir(value) &&
+		    strlcpy(info->run_dir, value, sizeof(info->run_dir)) < sizeof(info->run_dir);
 	}
 	/* A key that a later version adds without changing the format. */
 	return true;
@@ -217,14 +220,18 @@ parse(const char *path, char *text, struct stash__info *info)
 	while ((line = strsep(&text, "\n")) != NULL) {
 		number++;
 		if (!parse_line(line, info, &seen))
-			return stash__fail(STASH_E_FORMAT, "%s: line %d can't be parsed; put back the original file", path, number);
+			return stash__fail(
+			    STASH_E_FORMAT, "%s: line %d can't be parsed; put back the original file", path, number);
 		if ((seen & SEEN_FORMAT) != 0 && info->format != STASH__INFO_FORMAT)
-			return stash__fail(STASH_E_FORMAT, "%s: the store has format %u, this program knows format %u only", path,
-			    info->format, STASH__INFO_FORMAT);
+			return stash__fail(STASH_E_FORMAT,
+			    "%s: the store has format %u, this program knows format %u only", path, info->format,
+			    STASH__INFO_FORMAT);
 	}
 	if (seen != SEEN_ALL)
 		return stash__fail(STASH_E_FORMAT, "%s: has no line for %s; put back the original file", path,
-		    (seen & SEEN_FORMAT) == 0 ? "format" : (seen & SEEN_ID) == 0 ? "id" : "run");
+		    (seen & SEEN_FORMAT) == 0 ? "format" :
+			(seen & SEEN_ID) == 0 ? "id" :
+						"run");
 	return 0;
 }
 
@@ -242,7 +249,8 @@ stash__info_read(const char *dir, struct stash__info *info)
 		return rc;
 	file = fopen(path, "re");
 	if (file == NULL && (errno == ENOENT || errno == ENOTDIR))
-		return stash__fail(STASH_E_NOENT, "%s: there is none: no store in this directory; stashd makes it", path);
+		return stash__fail(
+		    STASH_E_NOENT, "%s: there is none: no store in this directory; stashd makes it", path);
 	if (file == NULL)
 		return stash__fail_errno("%s: can't be opened", path);
 	len = fread(text, 1, sizeof(text) - 1, file);

@@ -11,15 +11,15 @@
 #include <limits.h>
 #include <stdint.h>
 
-#define STASH__INFO_FORMAT 1u	/* the format of a store that this version makes, and the only one that it knows */
+#define STASH__INFO_FORMAT 1u /* the format of a store that this version makes, and the only one that it knows */
 #define STASH__STORE_ID_LEN 16
-#define STASH__STORE_ID_TEXT 33	/* in hex, with the NUL */
+#define STASH__STORE_ID_TEXT 33 /* in hex, with the NUL */
 
 struct stash__info {
 	uint32_t format;
-	uint8_t id[STASH__STORE_ID_LEN];	/* random, made with the store */
-	char id_text[STASH__STORE_ID_TEXT];	/* the same in hex */
-	char run_dir[PATH_MAX];			/* absolute */
+	uint8_t id[STASH__STORE_ID_LEN];    /* random, made with the store */
+	char id_text[STASH__STORE_ID_TEXT]; /* the same in hex */
+	char run_dir[PATH_MAX];		    /* absolute */
 };
 
 /* Fills in what belongs to a new store: format and a random id. run_dir is left empty. */

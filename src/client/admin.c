@@ -31,7 +31,8 @@ read_error(struct stash_view *v)
 
 /* Asks with one text, and perhaps nothing else. */
 static int
-ask(struct stash_client *c, int type, const char *text, int timeout_ms, int (*fn)(void *, int, struct stash_view *, int *, int), void *arg)
+ask(struct stash_client *c, int type, const char *text, int timeout_ms,
+    int (*fn)(void *, int, struct stash_view *, int *, int), void *arg)
 {
 	struct stash_buf items;
 	int result;
@@ -74,9 +75,11 @@ stash_whereis(struct stash_client *c, const char *name, struct stash_process *pr
 	if (process != NULL)
 		memset(process, 0, sizeof *process);
 	if (result == STASH_OK)
-		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_whereis() without a name") : stash__check_name(name);
+		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_whereis() without a name") :
+					stash__check_name(name);
 	if (result == STASH_OK)
-		result = ask(c, STASH__B_WHEREIS, name, (int)(c->wait_ns / STASH__NS_PER_MS), on_process, process != NULL ? process : &mine);
+		result = ask(c, STASH__B_WHEREIS, name, (int)(c->wait_ns / STASH__NS_PER_MS), on_process,
+		    process != NULL ? process : &mine);
 	return result;
 }
 
@@ -153,6 +156,7 @@ stash_bounce(struct stash_client *c, const char *name, int timeout_ms)
 	int result = stash__client_check(c, "stash_bounce");
 
 	if (result == STASH_OK)
-		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_bounce() without a name") : stash__check_name(name);
+		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_bounce() without a name") :
+					stash__check_name(name);
 	return result == STASH_OK ? ask(c, STASH__B_BOUNCE, name, timeout_ms, on_done, NULL) : result;
 }

@@ -125,8 +125,7 @@ stash__call_expire(struct stash_client *c)
 	if (c->nopen == 0)
 		return next;
 	now = stash__now_ns();
-	LIST_FOREACH_SAFE(call, &c->open, open, following)
-	{
+	LIST_FOREACH_SAFE(call, &c->open, open, following) {
 		if (call->deadline <= now)
 			stash__call_finish(c, call, STASH_E_TIMEDOUT, 0, late, sizeof late - 1);
 		else if (call->deadline < next)
@@ -164,7 +163,8 @@ check(struct stash_client *c, const char *function, const char *name, const char
 	if (result < 0)
 		return result;
 	if (len > STASH_DATA_MAX)
-		return stash__fail(STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
+		return stash__fail(
+		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	return STASH_OK;
 }
 
@@ -210,7 +210,8 @@ launch(struct stash_client *c, struct call *call, const char *tag, const void *d
 }
 
 static int
-start(struct stash_client *c, const char *name, const char *tag, const void *data, size_t len, int timeout_ms, bool may_wait, struct call **result)
+start(struct stash_client *c, const char *name, const char *tag, const void *data, size_t len, int timeout_ms,
+    bool may_wait, struct call **result)
 {
 	struct route *r = NULL;
 	struct call *call;
@@ -239,7 +240,8 @@ start(struct stash_client *c, const char *name, const char *tag, const void *dat
 }
 
 int64_t
-stash_call_start(struct stash_client *c, const char *name, const char *tag, const void *data, size_t len, int timeout_ms)
+stash_call_start(
+    struct stash_client *c, const char *name, const char *tag, const void *data, size_t len, int timeout_ms)
 {
 	struct call *call;
 	int result = check(c, "stash_call_start", name, tag, data, len);
@@ -271,7 +273,8 @@ deliver(struct stash_client *c, struct call *call, struct stash_reply *reply)
 	memset(&call->reply, 0, sizeof call->reply);
 	destroy(c, call);
 	if (mine.error < 0)
-		(void)stash__fail(mine.error, "%s", mine.data != NULL && mine.len > 0 ? (const char *)mine.data : stash_strerror(mine.error));
+		(void)stash__fail(mine.error, "%s",
+		    mine.data != NULL && mine.len > 0 ? (const char *)mine.data : stash_strerror(mine.error));
 	if (reply != NULL)
 		*reply = mine;
 	else
@@ -295,7 +298,8 @@ failed(struct stash_reply *reply, int error)
 }
 
 int
-stash_call(struct stash_client *c, const char *name, const char *tag, const void *data, size_t len, struct stash_reply *reply, int timeout_ms)
+stash_call(struct stash_client *c, const char *name, const char *tag, const void *data, size_t len,
+    struct stash_reply *reply, int timeout_ms)
 {
 	struct call *call;
 	int result;
@@ -324,7 +328,8 @@ stash_call_wait(struct stash_client *c, int64_t ref, struct stash_reply *reply, 
 		return failed(reply, result);
 	call = by_ref(c, ref);
 	if (call == NULL)
-		return failed(reply, stash__fail(STASH_E_NOENT, "there is no open call with reference %lld", (long long)ref));
+		return failed(
+		    reply, stash__fail(STASH_E_NOENT, "there is no open call with reference %lld", (long long)ref));
 	call->awaited = true;
 	if (stash__wait(c, timeout_ms == 0 ? 0 : stash__deadline_ns(timeout_ms), is_done, call) < 0) {
 		call->awaited = false;

@@ -31,7 +31,8 @@ stash__client_check(const struct stash_client *c, const char *function)
 	if (c == NULL)
 		return stash__fail(STASH_E_INVAL, "%s() without a client", function);
 	if (*c->alive == 0)
-		return stash__fail(STASH_E_FORKED, "%s(): the client was opened before fork, in the parent: open another one", function);
+		return stash__fail(STASH_E_FORKED,
+		    "%s(): the client was opened before fork, in the parent: open another one", function);
 	return STASH_OK;
 }
 
@@ -108,7 +109,8 @@ stash_client_open(struct stash_client **result, const char *dir, const struct st
 		return stash__fail(STASH_E_INVAL, "stash_client_open() has nowhere to put the client");
 	*result = NULL;
 	if (stash__role() == STASH__ROLE_WORKER)
-		return stash__fail(STASH_E_INVAL, "a worker doesn't open clients: it would wait for others inside a transition");
+		return stash__fail(
+		    STASH_E_INVAL, "a worker doesn't open clients: it would wait for others inside a transition");
 	if (dir == NULL && ((dir = getenv("STASH_DIR")) == NULL || *dir == '\0'))
 		dir = "/var/lib/stash";
 	c = create();
@@ -141,7 +143,7 @@ stash_client_close(struct stash_client *c)
 		stash__link_close(c);
 		stash__copy_free(&c->copy);
 	}
-	for (int *fd = (int[]) { c->bell, c->epoll, c->timer, -2 }; *fd != -2; fd++)
+	for (int *fd = (int[]){ c->bell, c->epoll, c->timer, -2 }; *fd != -2; fd++)
 		if (ours && *fd >= 0)
 			close(*fd);
 	if (c->alive != NULL)
@@ -157,7 +159,8 @@ watch(int epoll, int fd)
 {
 	struct epoll_event event = { .events = EPOLLIN };
 
-	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? STASH_OK : stash__fail_errno("cannot watch a descriptor");
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? STASH_OK :
+								  stash__fail_errno("cannot watch a descriptor");
 }
 
 int

@@ -43,8 +43,8 @@ struct route {
 	char why[256];
 	uint64_t request; /* the OPEN or PRESENT that is under way; 0: none */
 	struct stash__channel channel;
-	int memfd;	/* to be presented again */
-	int bell;	/* the worker's */
+	int memfd; /* to be presented again */
+	int bell;  /* the worker's */
 	const struct stash__bell_page *page;
 	uint64_t req_tail, req_count, rep_head;
 	uint64_t drained; /* bytes of replies taken since the worker was last looked at */
@@ -58,7 +58,7 @@ enum call_state { CALL_UNSENT = 1, CALL_SENT = 2, CALL_DONE = 3 };
 
 struct call {
 	LIST_ENTRY(call) by_ref, by_number;
-	LIST_ENTRY(call) open; /* while it is not finished */
+	LIST_ENTRY(call) open;	 /* while it is not finished */
 	TAILQ_ENTRY(call) queue; /* of its route's unsent, or of the client's finished ones */
 	int64_t ref;
 	struct route *route; /* NULL when it is over */
@@ -117,7 +117,7 @@ struct stash_client {
 	unsigned nopen;
 	int64_t next_ref;
 	unsigned waits; /* counted */
-	uint32_t core; /* as it was published last */
+	uint32_t core;	/* as it was published last */
 	struct stash__copy copy;
 	bool polled; /* stash_client_fd() was asked for: stays rung between calls */
 };
@@ -157,7 +157,8 @@ void stash__route_relink(struct stash_client *);
 /* Takes all replies that are there: how many. */
 unsigned stash__route_drain(struct stash_client *, struct route *);
 /* Writes a message and publishes it: 0, STASH_E_BUSY (no room), STASH_E_TOOBIG. */
-int stash__route_write(struct stash_client *, struct route *, uint32_t kind, const char *tag, const void *data, size_t len, int64_t deadline);
+int stash__route_write(struct stash_client *, struct route *, uint32_t kind, const char *tag, const void *data,
+    size_t len, int64_t deadline);
 /* Ends a route and all its calls with an error. */
 void stash__route_over(struct stash_client *, struct route *, int error, const char *why);
 void stash__route_free_all(struct stash_client *);

@@ -73,7 +73,8 @@ find_run_dir(struct stash_client *c)
 	int result = stash__info_read(c->dir, &info);
 
 	if (result == STASH_E_NOENT)
-		return stash__fail(STASH_E_DOWN, "no stashd on %s: there is no store (give its directory by -d or $STASH_DIR)", c->dir);
+		return stash__fail(STASH_E_DOWN,
+		    "no stashd on %s: there is no store (give its directory by -d or $STASH_DIR)", c->dir);
 	if (result < 0)
 		return result;
 	free(c->run_dir);
@@ -185,8 +186,7 @@ ask_again(struct stash_client *c)
 {
 	struct asked *a;
 
-	TAILQ_FOREACH(a, &c->askeds, link)
-	{
+	TAILQ_FOREACH(a, &c->askeds, link) {
 		if (a->sent || a->done)
 			continue;
 		if (stash__link_send(c, &a->message, NULL, 0) < 0)
@@ -213,7 +213,8 @@ on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
 		return;
 	}
 	if (v->error != 0 || version != STASH__WIRE_VERSION || id_len != STASH__ID || nfds < 1) {
-		c->hello_error = stash__fail(STASH_E_FORMAT, "stashd on %s speaks another version of the socket's protocol", c->dir);
+		c->hello_error = stash__fail(
+		    STASH_E_FORMAT, "stashd on %s speaks another version of the socket's protocol", c->dir);
 		return;
 	}
 	memcpy(c->store_id, id, STASH__ID);
@@ -279,7 +280,8 @@ stash__link_run(struct stash_client *c)
 			c->retry_at = stash__now_ns() + RETRY_NS;
 		return;
 	}
-	while ((result = stash__sock_recv(c->sock, c->wire, STASH__WIRE_MAX, &len, fds, STASH__WIRE_FDS, &nfds, MSG_DONTWAIT)) == STASH_OK) {
+	while ((result = stash__sock_recv(
+		    c->sock, c->wire, STASH__WIRE_MAX, &len, fds, STASH__WIRE_FDS, &nfds, MSG_DONTWAIT)) == STASH_OK) {
 		on_message(c, len, fds, nfds);
 		for (int i = 0; i < nfds; i++)
 			if (fds[i] >= 0)
@@ -313,7 +315,8 @@ stash__link_open(struct stash_client *c, int64_t deadline)
 	if (c->hello_error < 0)
 		return c->hello_error;
 	if (result < 0)
-		return stash__fail(STASH_E_DOWN, "stashd on %s doesn't answer: its supervisor is being replaced, or stopped", c->dir);
+		return stash__fail(
+		    STASH_E_DOWN, "stashd on %s doesn't answer: its supervisor is being replaced, or stopped", c->dir);
 	return STASH_OK;
 }
 
@@ -361,7 +364,8 @@ stash__client_request(struct stash_client *c, int type, const struct stash_buf *
 		if (!a.done)
 			cancel(c, a.number);
 		result = a.done ? (a.result < 0 ? stash__fail(a.result, "%s", a.why) : STASH_OK) :
-				  stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
+				  stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms",
+				      c->dir, timeout_ms);
 	}
 	stash__buf_fini(&a.message);
 	return result;

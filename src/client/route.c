@@ -97,8 +97,10 @@ stash__route_get(struct stash_client *c, const char *name, struct route **result
 			return error;
 		r = find(c, name);
 	}
-	if (r != NULL && r->state == ROUTE_UP && atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0)
-		(void)stash__route_drain(c, r); /* stopped, or given up for lost while nobody looked: not to be written to */
+	if (r != NULL && r->state == ROUTE_UP &&
+	    atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0)
+		(void)stash__route_drain(
+		    c, r); /* stopped, or given up for lost while nobody looked: not to be written to */
 	if (r != NULL && r->state == ROUTE_OVER && r->holders == 0) {
 		destroy(c, r);
 		r = NULL;
@@ -220,7 +222,8 @@ confirmed(struct route *r, int *fds, int nfds)
 	int result;
 
 	if (nfds != 2)
-		return stash__fail(STASH_E_PROTO, "the supervisor's word on the channel to %s lacks descriptors", r->name);
+		return stash__fail(
+		    STASH_E_PROTO, "the supervisor's word on the channel to %s lacks descriptors", r->name);
 	result = take_page(r, fds[1]);
 	if (result < 0)
 		return result;
@@ -267,8 +270,7 @@ stash__route_relink(struct stash_client *c)
 {
 	struct route *r;
 
-	TAILQ_FOREACH(r, &c->routes, link)
-	{
+	TAILQ_FOREACH(r, &c->routes, link) {
 		struct stash_buf message;
 		if (r->state == ROUTE_OPENING)
 			ask(c, r);
@@ -286,7 +288,8 @@ stash__route_relink(struct stash_client *c)
 /* ---- messages ---- */
 
 int
-stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const char *tag, const void *data, size_t len, int64_t deadline)
+stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const char *tag, const void *data,
+    size_t len, int64_t deadline)
 {
 	int result = stash__request_write(&r->channel, &r->req_tail, r->req_count + 1, kind, tag, data, len, deadline);
 
@@ -301,7 +304,8 @@ stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const
 	stash__bell_wake(&r->page->asleep, r->bell);
 	/* Behind the fence: who marks it down before this look may not have seen the message, who does so after it has. */
 	if (atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) != 0)
-		return stash__fail(STASH_E_PROTO, "the channel to %s was given up at this moment: whether the message counts isn't known", r->name);
+		return stash__fail(STASH_E_PROTO,
+		    "the channel to %s was given up at this moment: whether the message counts isn't known", r->name);
 	return STASH_OK;
 }
 

@@ -33,7 +33,8 @@ sent(struct stash_client *c, void *arg)
 }
 
 static int
-post(struct stash_client *c, const char *function, const char *name, uint32_t kind, const char *tag, const void *data, size_t len)
+post(struct stash_client *c, const char *function, const char *name, uint32_t kind, const char *tag, const void *data,
+    size_t len)
 {
 	struct sending s = { .kind = kind, .tag = tag, .data = data, .len = len };
 	int result = stash__client_check(c, function);
@@ -46,7 +47,8 @@ post(struct stash_client *c, const char *function, const char *name, uint32_t ki
 	if (result < 0)
 		return result;
 	if (len > STASH_DATA_MAX)
-		return stash__fail(STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
+		return stash__fail(
+		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	if (c->status != NULL && atomic_load_explicit(&c->status->store_full, memory_order_relaxed) != 0)
 		return stash__fail(STASH_E_FULL, "the store has no room: the message was not sent");
 	result = stash__route_get(c, name, &s.route);
@@ -59,7 +61,8 @@ post(struct stash_client *c, const char *function, const char *name, uint32_t ki
 	s.route->holders--;
 	if (result == STASH_OK)
 		return s.result;
-	return stash__fail(STASH_E_BUSY, "the mailbox of %s had no room for %d ms: it isn't running, or doesn't keep up", name, STASH_TIMEOUT);
+	return stash__fail(STASH_E_BUSY,
+	    "the mailbox of %s had no room for %d ms: it isn't running, or doesn't keep up", name, STASH_TIMEOUT);
 }
 
 int

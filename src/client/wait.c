@@ -16,8 +16,7 @@ stash__wait_asleep(struct stash_client *c, uint32_t asleep)
 {
 	struct route *r;
 
-	TAILQ_FOREACH(r, &c->routes, link)
-	{
+	TAILQ_FOREACH(r, &c->routes, link) {
 		if (r->state != ROUTE_UP)
 			continue;
 		atomic_store_explicit(&r->channel.page->client_asleep, asleep, memory_order_relaxed);
@@ -32,8 +31,7 @@ wake_workers(struct stash_client *c)
 {
 	struct route *r;
 
-	TAILQ_FOREACH(r, &c->routes, link)
-	{
+	TAILQ_FOREACH(r, &c->routes, link) {
 		if (r->state != ROUTE_UP || r->drained == 0)
 			continue;
 		r->drained = 0;
@@ -48,8 +46,7 @@ drain_all(struct stash_client *c)
 	struct route *r, *next;
 	unsigned n = 0;
 
-	TAILQ_FOREACH_SAFE(r, &c->routes, link, next)
-	{
+	TAILQ_FOREACH_SAFE(r, &c->routes, link, next) {
 		if (r->state != ROUTE_UP)
 			continue;
 		n += stash__route_drain(c, r);
@@ -73,10 +70,10 @@ may_spin(struct stash_client *c, uint32_t mine)
 
 	if (c->spin_ns <= 0)
 		return false;
-	TAILQ_FOREACH(r, &c->routes, link)
-	{
+	TAILQ_FOREACH(r, &c->routes, link) {
 		uint32_t core;
-		if (r->state != ROUTE_UP || r->open == 0 || atomic_load_explicit(&r->page->asleep, memory_order_relaxed) != 0)
+		if (r->state != ROUTE_UP || r->open == 0 ||
+		    atomic_load_explicit(&r->page->asleep, memory_order_relaxed) != 0)
 			continue;
 		core = atomic_load_explicit(&r->page->core, memory_order_relaxed);
 		if (core != 0 && core != mine && atomic_load_explicit(&r->page->crowd, memory_order_relaxed) <= 1)
@@ -104,8 +101,9 @@ replies_wait(struct stash_client *c)
 	struct route *r;
 
 	TAILQ_FOREACH(r, &c->routes, link)
-		if (r->state == ROUTE_UP && (stash__reply_waits(&r->channel, r->rep_head) ||
-		    atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0))
+		if (r->state == ROUTE_UP &&
+		    (stash__reply_waits(&r->channel, r->rep_head) ||
+			atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0))
 			return true;
 	return false;
 }

@@ -26,7 +26,8 @@ place(const struct stash__in *in, uint32_t i, uint64_t *room)
 	uint64_t word = atomic_load_explicit(&in->page->bases[i & 1], memory_order_acquire);
 	uint64_t offset = STASH__RING_OFFSET(word), bytes = STASH__RING_BYTES(word);
 
-	if (offset < STASH__IN_BASES || offset > in->bytes || bytes > in->bytes - offset || bytes < sizeof(struct stash__base))
+	if (offset < STASH__IN_BASES || offset > in->bytes || bytes > in->bytes - offset ||
+	    bytes < sizeof(struct stash__base))
 		return NULL;
 	*room = bytes;
 	return (struct stash__base *)((unsigned char *)in->page + offset);
@@ -41,7 +42,8 @@ stash__base_write(struct stash__in *in, struct stash__base *head, const struct s
 	unsigned char *p = (unsigned char *)(to + 1);
 
 	if (to == NULL || bytes > room)
-		return stash__fail(STASH_E_TOOBIG, "a base of %llu bytes doesn't fit into its slot", (unsigned long long)bytes);
+		return stash__fail(
+		    STASH_E_TOOBIG, "a base of %llu bytes doesn't fit into its slot", (unsigned long long)bytes);
 	head->turn++;
 	head->checksum = 0;
 	memset((unsigned char *)to + bytes - 8, 0, 8);
@@ -78,7 +80,8 @@ try_copy(const struct stash__base *from, uint64_t room, struct stash__base **cop
 	if (bytes > *size) {
 		void *larger = realloc(*copy, bytes + 1);
 		if (larger == NULL)
-			return stash__fail(STASH_E_NOMEM, "no memory for a copy of %llu bytes of a slot", (unsigned long long)bytes);
+			return stash__fail(
+			    STASH_E_NOMEM, "no memory for a copy of %llu bytes of a slot", (unsigned long long)bytes);
 		*copy = larger;
 		*size = bytes;
 	}

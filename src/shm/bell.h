@@ -17,7 +17,8 @@
 #include "shm/format.h"
 
 int stash__bell_make(void); /* an eventfd, non-blocking, close-on-exec; or an error */
-void stash__bell_ring(int bell); /* never blocks, whatever the other side did to the descriptor; errors mean that it rings already */
+void stash__bell_ring(
+    int bell); /* never blocks, whatever the other side did to the descriptor; errors mean that it rings already */
 void stash__bell_clear(int bell);
 
 /* The waker's half, after the tail was moved. */

@@ -30,7 +30,8 @@ fill(int memfd, const uint8_t id[STASH__ID], uint64_t ring_bytes)
 
 	memcpy(page.id, id, STASH__ID);
 	if (ftruncate(memfd, (off_t)(STASH__PAGE + 2 * ring_bytes)) < 0)
-		return stash__fail_errno("cannot size a channel of two rings of %llu bytes", (unsigned long long)ring_bytes);
+		return stash__fail_errno(
+		    "cannot size a channel of two rings of %llu bytes", (unsigned long long)ring_bytes);
 	if (pwrite(memfd, &page, sizeof page, 0) != (ssize_t)sizeof page)
 		return stash__fail_errno("cannot write a channel's header");
 	if (fcntl(memfd, F_ADD_SEALS, SEALS | F_SEAL_SEAL) < 0)
@@ -46,8 +47,8 @@ stash__channel_make(const uint8_t id[STASH__ID], uint64_t ring_bytes, int *memfd
 	if (ring_bytes < STASH__RING_MIN)
 		ring_bytes = STASH__RING_MIN;
 	if (ring_bytes > STASH__RING_MAX)
-		return stash__fail(STASH_E_INVAL, "a ring of %llu bytes is over the limit of %u", (unsigned long long)ring_bytes,
-		    STASH__RING_MAX);
+		return stash__fail(STASH_E_INVAL, "a ring of %llu bytes is over the limit of %u",
+		    (unsigned long long)ring_bytes, STASH__RING_MAX);
 	ring_bytes = (ring_bytes + STASH__PAGE - 1) & ~(uint64_t)(STASH__PAGE - 1);
 	fd = memfd_create("stash-channel", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
@@ -77,8 +78,8 @@ check(int memfd, struct stash__channel_page *page)
 	if (page->format != STASH__CHANNEL_FORMAT)
 		return stash__fail(STASH_E_FORMAT, "the channel has format %u, this library knows %u", page->format,
 		    STASH__CHANNEL_FORMAT);
-	if (page->ring_bytes < STASH__RING_MIN || page->ring_bytes > STASH__RING_MAX || page->ring_bytes % STASH__PAGE != 0 ||
-	    bytes != STASH__PAGE + 2 * page->ring_bytes)
+	if (page->ring_bytes < STASH__RING_MIN || page->ring_bytes > STASH__RING_MAX ||
+	    page->ring_bytes % STASH__PAGE != 0 || bytes != STASH__PAGE + 2 * page->ring_bytes)
 		return stash__fail(STASH_E_PROTO, "a channel's rings don't fit its size");
 	return STASH_OK;
 }
@@ -98,7 +99,8 @@ stash__channel_map(struct stash__channel *c, int memfd)
 	if (c->page != NULL)
 		c->req = stash__map_ring(memfd, STASH__PAGE, c->ring_bytes, true, "a channel's requests");
 	if (c->req != NULL)
-		c->rep = stash__map_ring(memfd, STASH__PAGE + c->ring_bytes, c->ring_bytes, true, "a channel's replies");
+		c->rep = stash__map_ring(
+		    memfd, STASH__PAGE + c->ring_bytes, c->ring_bytes, true, "a channel's replies");
 	if (c->rep == NULL) {
 		stash__channel_unmap(c);
 		return STASH_E_SYSTEM;
@@ -176,15 +178,16 @@ put(unsigned char *at, struct stash__frame *head, const char *tag, const void *d
 }
 
 int
-stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag, const void *data, size_t len,
-    int64_t deadline)
+stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag,
+    const void *data, size_t len, int64_t deadline)
 {
 	struct stash__frame head = { .number = number, .deadline = deadline, .kind = (uint8_t)kind };
 	size_t tag_len = strlen(tag);
 	uint64_t bytes = stash__frame_bytes(tag_len, len);
 
 	if (tag_len > STASH_TAG_MAX || too_long(c, len))
-		return stash__fail(STASH_E_TOOBIG, "a message of %zu bytes is over the limit: %d, or half of the channel's ring (%llu)", len,
+		return stash__fail(STASH_E_TOOBIG,
+		    "a message of %zu bytes is over the limit: %d, or half of the channel's ring (%llu)", len,
 		    STASH_DATA_MAX, (unsigned long long)c->ring_bytes / 2);
 	if (room(c, *tail, atomic_load_explicit(&c->page->req_head, memory_order_acquire)) < bytes)
 		return STASH_E_BUSY;
@@ -198,17 +201,20 @@ stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, 
 bool
 stash__reply_room(const struct stash__channel *c, uint64_t tail)
 {
-	return room(c, tail, atomic_load_explicit(&c->page->rep_head, memory_order_acquire)) >= stash__channel_largest(c);
+	return room(c, tail, atomic_load_explicit(&c->page->rep_head, memory_order_acquire)) >=
+	    stash__channel_largest(c);
 }
 
 int
-stash__reply_write(struct stash__channel *c, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len)
+stash__reply_write(struct stash__channel *c, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code,
+    const void *data, size_t len)
 {
 	struct stash__frame head = { .number = number, .code = code, .app_code = app_code };
 	uint64_t bytes = reply_bytes(len);
 
 	if (too_long(c, len))
-		return stash__fail(STASH_E_TOOBIG, "a reply of %zu bytes is over the limit: %d, or half of the channel's ring (%llu)", len,
+		return stash__fail(STASH_E_TOOBIG,
+		    "a reply of %zu bytes is over the limit: %d, or half of the channel's ring (%llu)", len,
 		    STASH_DATA_MAX, (unsigned long long)c->ring_bytes / 2);
 	if (room(c, *tail, atomic_load_explicit(&c->page->rep_head, memory_order_acquire)) < bytes)
 		return STASH_E_BUSY;
@@ -258,8 +264,8 @@ shift(uint64_t before)
 
 /* Copies the frame at `head' (which lies before `tail') and checks the copy.  The data's alignment costs up to 8 bytes in front. */
 static int
-take(const unsigned char *ring, uint64_t ring_bytes, uint64_t largest, uint64_t *head, uint64_t tail, bool tagged, struct stash__copy *copy,
-    struct stash__message *m)
+take(const unsigned char *ring, uint64_t ring_bytes, uint64_t largest, uint64_t *head, uint64_t tail, bool tagged,
+    struct stash__copy *copy, struct stash__message *m)
 {
 	const unsigned char *at = ring + *head % ring_bytes;
 	uint64_t there = tail - *head, before, bytes;
@@ -289,7 +295,8 @@ take(const unsigned char *ring, uint64_t ring_bytes, uint64_t largest, uint64_t 
 }
 
 int
-stash__request_read(struct stash__channel *c, uint64_t *head, uint64_t last, struct stash__copy *copy, struct stash__message *m)
+stash__request_read(
+    struct stash__channel *c, uint64_t *head, uint64_t last, struct stash__copy *copy, struct stash__message *m)
 {
 	uint64_t next = *head, tail = atomic_load_explicit(&c->page->req_tail, memory_order_acquire);
 	int result;

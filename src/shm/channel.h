@@ -22,7 +22,7 @@ struct stash__channel {
 /* One message, copied out of a ring. */
 struct stash__message {
 	struct stash__frame head;
-	const char *tag; /* NUL-terminated; "" in replies */
+	const char *tag;     /* NUL-terminated; "" in replies */
 	unsigned char *data; /* 16-byte aligned, a NUL behind it; inside the buffer given */
 };
 
@@ -44,8 +44,8 @@ uint64_t stash__frame_bytes(size_t tag_len, size_t len);
 
 /* Client: writes a request behind *tail (its own copy of the position) and moves *tail; nothing is published yet.
  * 0; STASH_E_BUSY: no room; STASH_E_TOOBIG. */
-int stash__request_write(struct stash__channel *, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag, const void *data, size_t len,
-    int64_t deadline);
+int stash__request_write(struct stash__channel *, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag,
+    const void *data, size_t len, int64_t deadline);
 /* Client: publishes all up to tail; then the caller wakes the worker. */
 static inline void
 stash__request_publish(struct stash__channel *c, uint64_t tail)
@@ -55,7 +55,8 @@ stash__request_publish(struct stash__channel *c, uint64_t tail)
 
 /* Worker: copies out the request at *head, if one is published; moves *head.  1: a message; 0: none; STASH_E_PROTO.
  * last: the number of the request before it. */
-int stash__request_read(struct stash__channel *, uint64_t *head, uint64_t last, struct stash__copy *, struct stash__message *);
+int stash__request_read(
+    struct stash__channel *, uint64_t *head, uint64_t last, struct stash__copy *, struct stash__message *);
 /* Whether a request stands behind head (cheap; no check). */
 static inline bool
 stash__request_waits(const struct stash__channel *c, uint64_t head)
@@ -66,7 +67,8 @@ stash__request_waits(const struct stash__channel *c, uint64_t head)
 /* Worker: whether the reply ring has room for the largest reply behind tail. */
 bool stash__reply_room(const struct stash__channel *, uint64_t tail);
 /* Worker: writes a reply behind *tail, moves *tail (not published).  0; STASH_E_BUSY: no room; STASH_E_TOOBIG; STASH_E_PROTO. */
-int stash__reply_write(struct stash__channel *, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len);
+int stash__reply_write(struct stash__channel *, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code,
+    const void *data, size_t len);
 /* Worker, or the supervisor for a dead one: publishes. */
 static inline void
 stash__reply_publish(struct stash__channel *c, uint64_t rep_tail, uint64_t req_head)

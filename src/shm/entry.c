@@ -12,7 +12,8 @@
 uint64_t
 stash__entry_bytes(uint32_t npositions, uint64_t image_len)
 {
-	return sizeof(struct stash__entry) + (uint64_t)npositions * sizeof(struct stash__position) + STASH__PAD8(image_len);
+	return sizeof(struct stash__entry) + (uint64_t)npositions * sizeof(struct stash__position) +
+	    STASH__PAD8(image_len);
 }
 
 uint64_t
@@ -24,7 +25,8 @@ stash__entry_room(const struct stash__out *out, uint64_t out_head)
 }
 
 void
-stash__entry_submit(struct stash__out *out, struct stash__entry *head, const struct stash__position *positions, const void *image)
+stash__entry_submit(
+    struct stash__out *out, struct stash__entry *head, const struct stash__position *positions, const void *image)
 {
 	uint64_t tail = atomic_load_explicit(&out->page->out_tail, memory_order_relaxed);
 	uint64_t bytes = stash__entry_bytes(head->npositions, head->image_len);
@@ -53,12 +55,14 @@ stash__entry_view(const struct stash__out *out, uint64_t head, uint64_t tail, st
 	uint64_t there = tail - head;
 
 	if (there > out->ring_bytes || there < sizeof *e || head % 8 != 0 || tail % 8 != 0)
-		return stash__fail(STASH_E_CORRUPT, "a slot's positions cannot be: %llu to %llu", (unsigned long long)head,
-		    (unsigned long long)tail);
+		return stash__fail(STASH_E_CORRUPT, "a slot's positions cannot be: %llu to %llu",
+		    (unsigned long long)head, (unsigned long long)tail);
 	memcpy(&view->head, at, sizeof view->head);
-	if (e->bytes > there || e->image_len > STASH_STATE_MAX || e->bytes != stash__entry_bytes(e->npositions, e->image_len) ||
+	if (e->bytes > there || e->image_len > STASH_STATE_MAX ||
+	    e->bytes != stash__entry_bytes(e->npositions, e->image_len) ||
 	    ((e->flags & STASH__ENTRY_IMAGE) == 0 && e->image_len != 0))
-		return stash__fail(STASH_E_CORRUPT, "an entry at %llu has a length that cannot be", (unsigned long long)head);
+		return stash__fail(
+		    STASH_E_CORRUPT, "an entry at %llu has a length that cannot be", (unsigned long long)head);
 	if (e->checksum != stash__checksum(at, e->bytes, head))
 		return stash__fail(STASH_E_CORRUPT, "an entry at %llu has a wrong checksum", (unsigned long long)head);
 	view->positions = (const struct stash__position *)(at + sizeof *e);

@@ -17,18 +17,18 @@
 #include <stash/error.h>
 #include <stash/message.h>
 
-#define STASH__LINE 64	/* a cache line; what two processes write never shares one */
+#define STASH__LINE 64 /* a cache line; what two processes write never shares one */
 #define STASH__PAGE 4096
-#define STASH__ID 16	/* bytes of a store, boot or channel id */
+#define STASH__ID 16 /* bytes of a store, boot or channel id */
 
 #define STASH__SLOT_FORMAT 1u
 #define STASH__CHANNEL_FORMAT 1u
 
-#define STASH__MAGIC_BELL 0x6c6c65622e687473ull	  /* "sth.bell" */
-#define STASH__MAGIC_STATUS 0x746174732e687473ull /* "sth.stat" */
+#define STASH__MAGIC_BELL 0x6c6c65622e687473ull	   /* "sth.bell" */
+#define STASH__MAGIC_STATUS 0x746174732e687473ull  /* "sth.stat" */
 #define STASH__MAGIC_CHANNEL 0x6e6168632e687473ull /* "sth.chan" */
-#define STASH__MAGIC_OUT 0x74756f2e2e687473ull	  /* "sth..out" */
-#define STASH__MAGIC_IN 0x6e692e2e2e687473ull	  /* "sth...in" */
+#define STASH__MAGIC_OUT 0x74756f2e2e687473ull	   /* "sth..out" */
+#define STASH__MAGIC_IN 0x6e692e2e2e687473ull	   /* "sth...in" */
 
 typedef _Atomic uint64_t stash__word;
 typedef _Atomic uint32_t stash__half;
@@ -63,9 +63,9 @@ struct stash__status_page {
 	stash__half store_full;	 /* 1: no room, new calls are refused before they are sent */
 	stash__half store_error; /* the last commit's STASH_E_* as a positive number, 0: it went well */
 	stash__word pid;
-	stash__word rounds;  /* fold rounds that found something */
-	stash__word entries; /* entries folded */
-	stash__word commits; /* write transactions that succeeded */
+	stash__word rounds;    /* fold rounds that found something */
+	stash__word entries;   /* entries folded */
+	stash__word commits;   /* write transactions that succeeded */
 	stash__word commit_ns; /* time spent in them */
 	uint8_t pad1[STASH__LINE];
 	stash__word bytes_used; /* of the store, at the last commit */
@@ -75,7 +75,8 @@ struct stash__status_page {
 	uint8_t pad2[STASH__LINE - 32];
 };
 static_assert(sizeof(struct stash__status_page) == 256 && offsetof(struct stash__status_page, incarnation) == 64 &&
-    offsetof(struct stash__status_page, bytes_used) == 192, "status page");
+	offsetof(struct stash__status_page, bytes_used) == 192,
+    "status page");
 
 /* ---- channel: a sealed memfd; page 0 is this header, then the request ring, then the reply ring ---- */
 struct stash__channel_page {
@@ -101,7 +102,7 @@ struct stash__channel_page {
 	uint8_t pad3[STASH__LINE - 4];
 };
 static_assert(sizeof(struct stash__channel_page) == 256 && offsetof(struct stash__channel_page, req_tail) == 64 &&
-    offsetof(struct stash__channel_page, req_head) == 128 && offsetof(struct stash__channel_page, down) == 192,
+	offsetof(struct stash__channel_page, req_head) == 128 && offsetof(struct stash__channel_page, down) == 192,
     "channel page");
 
 /* A request or a reply in a ring.  Frames are contiguous (rings are mapped twice in a row) and 8-byte aligned. */
@@ -115,14 +116,14 @@ struct stash__frame {
 	uint16_t reserved;
 	int32_t code;	  /* replies: STASH_OK or STASH_E_* */
 	int32_t app_code; /* replies: with STASH_E_APP */
-	/* the tag with its NUL, padded to 8 bytes; then the data, padded to 8 bytes */
+			  /* the tag with its NUL, padded to 8 bytes; then the data, padded to 8 bytes */
 };
 static_assert(sizeof(struct stash__frame) == 40 && offsetof(struct stash__frame, len) == 24, "frame");
 
 #define STASH__PAD8(n) (((uint64_t)(n) + 7) & ~7ull)
 #define STASH__FRAME_HEAD_MAX (sizeof(struct stash__frame) + 64) /* with the longest tag */
-#define STASH__RING_MIN (64u * 1024)	   /* of one ring of a channel */
-#define STASH__RING_DEFAULT (2048u * 1024) /* the same */
+#define STASH__RING_MIN (64u * 1024)				 /* of one ring of a channel */
+#define STASH__RING_DEFAULT (2048u * 1024)			 /* the same */
 #define STASH__RING_MAX (64u * 1024 * 1024)
 
 /* ---- slot, out half: written by the worker, mapped read-only by the stash ---- */
@@ -146,11 +147,11 @@ enum stash__phase {
 
 /* What a crash left: by the handler (signal), or by the loop (an error result). */
 struct stash__crash {
-	uint32_t present;  /* written last: 1 a signal, 2 an error result */
-	int32_t signal;	   /* 0 with an error result */
-	int32_t code;	   /* si_code; or the callback's result */
-	int32_t sender;	   /* si_pid, when another process sent the signal (si_code <= 0); else 0 */
-	uint64_t address;  /* si_addr */
+	uint32_t present; /* written last: 1 a signal, 2 an error result */
+	int32_t signal;	  /* 0 with an error result */
+	int32_t code;	  /* si_code; or the callback's result */
+	int32_t sender;	  /* si_pid, when another process sent the signal (si_code <= 0); else 0 */
+	uint64_t address; /* si_addr */
 	uint32_t npcs;
 	uint32_t reserved;
 	uint64_t pcs[STASH__BOX_PCS];
@@ -169,20 +170,21 @@ struct stash__box {
 	stash__word asked; /* 1: the worker ends because of STASH_STOP, 2: STASH_STOP_SHUTDOWN, 3: it was told to */
 	uint8_t pad0[STASH__LINE - 48];
 	char tag[STASH_TAG_MAX + 1];
-	stash__word handled; /* messages, of all incarnations */
-	stash__word commits; /* entries, of all incarnations */
-	stash__word waits;   /* times that it slept */
+	stash__word handled;   /* messages, of all incarnations */
+	stash__word commits;   /* entries, of all incarnations */
+	stash__word waits;     /* times that it slept */
 	stash__word waited_ns; /* for the stash: room or disk */
 	uint8_t pad1[STASH__LINE - 32];
 	stash__word bins[STASH__BOX_BINS];
 	struct stash__crash crash;
 };
 static_assert(offsetof(struct stash__box, tag) == 64 && offsetof(struct stash__box, handled) == 128 &&
-    offsetof(struct stash__box, bins) == 192 && sizeof(struct stash__box) <= STASH__PAGE, "black box");
+	offsetof(struct stash__box, bins) == 192 && sizeof(struct stash__box) <= STASH__PAGE,
+    "black box");
 
 /* One word: 16 bits of the incarnation, 16 of the channel's place, 32 of the request's number (its low bits). */
 #define STASH__HAND(incarnation, place, number) \
-	(((uint64_t)((incarnation) & 0xffff) << 48) | ((uint64_t)((place) & 0xffff) << 32) | ((number) & 0xffffffffull))
+	(((uint64_t)((incarnation)&0xffff) << 48) | ((uint64_t)((place)&0xffff) << 32) | ((number)&0xffffffffull))
 #define STASH__HAND_INCARNATION(w) ((uint32_t)((w) >> 48))
 #define STASH__HAND_PLACE(w) ((uint32_t)((w) >> 32) & 0xffff)
 #define STASH__HAND_NUMBER(w) ((uint32_t)(w))
@@ -213,8 +215,9 @@ struct stash__out_page {
 	stash__word layout_version;
 };
 static_assert(offsetof(struct stash__out_page, ring) == 64 && offsetof(struct stash__out_page, owner) == 128 &&
-    offsetof(struct stash__out_page, out_tail) == 192 && offsetof(struct stash__out_page, layout) == 256 &&
-    offsetof(struct stash__out_page, layout_version) == 512, "out page");
+	offsetof(struct stash__out_page, out_tail) == 192 && offsetof(struct stash__out_page, layout) == 256 &&
+	offsetof(struct stash__out_page, layout_version) == 512,
+    "out page");
 
 /* The file: this page, a page for the black box, the entry ring.  It grows in place and never shrinks: a larger ring
  * stands behind the old one, and the word `ring' (offset and length in pages) says which counts. */
@@ -222,9 +225,9 @@ static_assert(offsetof(struct stash__out_page, ring) == 64 && offsetof(struct st
 #define STASH__OUT_RING (2 * STASH__PAGE)
 #define STASH__RING(offset, bytes) (((uint64_t)((offset) / STASH__PAGE) << 32) | (uint64_t)((bytes) / STASH__PAGE))
 #define STASH__RING_OFFSET(w) (((w) >> 32) * STASH__PAGE)
-#define STASH__RING_BYTES(w) (((w) & 0xffffffffull) * STASH__PAGE)
-#define STASH__ENTRIES_MIN (64u * 1024)	      /* bytes of a new slot's ring */
-#define STASH__ENTRIES_MAX (4096u * 1024)     /* what traffic alone may make it grow to */
+#define STASH__RING_BYTES(w) (((w)&0xffffffffull) * STASH__PAGE)
+#define STASH__ENTRIES_MIN (64u * 1024)	  /* bytes of a new slot's ring */
+#define STASH__ENTRIES_MAX (4096u * 1024) /* what traffic alone may make it grow to */
 
 /* How far one channel got with an entry. */
 struct stash__position {
@@ -262,7 +265,7 @@ struct stash__row {
 	uint8_t id[STASH__ID];
 	uint64_t req_bytes, req_count; /* requests consumed */
 	uint64_t rep_bytes, rep_count; /* replies written */
-	uint64_t aside;		       /* number of the request that is answered by an error and not executed; 0: none */
+	uint64_t aside; /* number of the request that is answered by an error and not executed; 0: none */
 	uint32_t uid;
 	uint32_t used; /* 0: the place is free */
 };
@@ -275,9 +278,9 @@ struct stash__base {
 	uint64_t entry;	   /* number of the last entry folded */
 	uint64_t changed;  /* number of the last entry that changed the state; 0: none */
 	uint64_t version;
-	uint64_t fence;	      /* the highest incarnation that may write no more */
-	int64_t time;	      /* CLOCK_REALTIME in ns when the image last changed here */
-	uint64_t retired;     /* deaths retired, of all kinds */
+	uint64_t fence;	  /* the highest incarnation that may write no more */
+	int64_t time;	  /* CLOCK_REALTIME in ns when the image last changed here */
+	uint64_t retired; /* deaths retired, of all kinds */
 	uint32_t image_len;
 	uint32_t nrows; /* places in use or once used: rows [0, nrows) follow */
 	uint32_t layout_version;
@@ -286,8 +289,8 @@ struct stash__base {
 	uint32_t again_place;
 	uint32_t again_attempts; /* incarnations in a row that died with it; 0: none */
 	uint64_t again_number;
-	uint32_t careful; /* 1: batches of one message until an entry lies beyond again_place, again_number */
-	uint32_t crashes; /* own faults with no message handled well in between */
+	uint32_t careful;  /* 1: batches of one message until an entry lies beyond again_place, again_number */
+	uint32_t crashes;  /* own faults with no message handled well in between */
 	uint64_t out_head; /* where in the entry ring the entry behind `entry' begins */
 	/* what the last retire said, for who asks again */
 	uint64_t last_number;
@@ -308,20 +311,21 @@ struct stash__in_page {
 	uint8_t boot_id[STASH__ID];
 	uint8_t store_id[STASH__ID];
 	uint8_t pad0[STASH__LINE - 48];
-	stash__word bases[2]; /* STASH__RING() of where each base may stand; moves when the file grows */
-	stash__half base_now; /* 0 or 1 */
+	stash__word bases[2];	/* STASH__RING() of where each base may stand; moves when the file grows */
+	stash__half base_now;	/* 0 or 1 */
 	stash__half no_persist; /* 1: nothing of it goes to the store */
-	stash__word bytes;    /* of the file: who has mapped less maps again */
+	stash__word bytes;	/* of the file: who has mapped less maps again */
 	uint8_t pad1[STASH__LINE - 32];
-	stash__word out_head; /* bytes of the entry ring that are folded: room */
-	stash__word durable;  /* number of the last entry on the disk that changed the state */
+	stash__word out_head;	  /* bytes of the entry ring that are folded: room */
+	stash__word durable;	  /* number of the last entry on the disk that changed the state */
 	stash__half stash_asleep; /* 1: the stash does not look at this slot by itself */
 	stash__half history;	  /* stored states that the store keeps of it */
-	stash__word blame;	  /* the stash's own: entry number in 56 bits, times that the stash crashed on it in 8 */
+	stash__word blame; /* the stash's own: entry number in 56 bits, times that the stash crashed on it in 8 */
 	uint8_t pad2[STASH__LINE - 32];
 };
 static_assert(sizeof(struct stash__in_page) == 192 && offsetof(struct stash__in_page, bases) == 64 &&
-    offsetof(struct stash__in_page, out_head) == 128, "in page");
+	offsetof(struct stash__in_page, out_head) == 128,
+    "in page");
 
 #define STASH__IN_BASES STASH__PAGE
 #define STASH__ROWS_MIN 32u /* rows that a new slot has room for */

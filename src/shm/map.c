@@ -46,8 +46,8 @@ stash__map_ring(int fd, uint64_t offset, uint64_t bytes, bool writable, const ch
 		return NULL;
 	}
 	for (int half = 0; half < 2; half++) {
-		if (mmap(at + (uint64_t)half * bytes, bytes, protection(writable), MAP_SHARED | MAP_FIXED, fd, (off_t)offset) ==
-		    MAP_FAILED) {
+		if (mmap(at + (uint64_t)half * bytes, bytes, protection(writable), MAP_SHARED | MAP_FIXED, fd,
+			(off_t)offset) == MAP_FAILED) {
 			stash__fail_errno("cannot map %s", what);
 			munmap(at, bytes * 2);
 			return NULL;
@@ -84,7 +84,8 @@ allocate(int fd, uint64_t bytes, const char *name)
 	int error = posix_fallocate(fd, 0, (off_t)bytes);
 
 	if (error == ENOSPC)
-		return stash__fail(STASH_E_FULL, "no room for %llu bytes of %s in the run directory's file system: free some memory or space",
+		return stash__fail(STASH_E_FULL,
+		    "no room for %llu bytes of %s in the run directory's file system: free some memory or space",
 		    (unsigned long long)bytes, name);
 	if (error != 0) {
 		errno = error;

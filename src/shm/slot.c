@@ -60,7 +60,8 @@ stash__out_make(int dirfd, const char *file, const struct stash__origin *origin,
 }
 
 int
-stash__in_make(int dirfd, const char *file, const struct stash__origin *origin, uint32_t rows, uint64_t image_bytes, int *fd)
+stash__in_make(
+    int dirfd, const char *file, const struct stash__origin *origin, uint32_t rows, uint64_t image_bytes, int *fd)
 {
 	struct stash__in_page page = { .magic = STASH__MAGIC_IN, .format = STASH__SLOT_FORMAT };
 	uint64_t base = pages(stash__base_bytes(rows < STASH__ROWS_MIN ? STASH__ROWS_MIN : rows, image_bytes));
@@ -108,7 +109,8 @@ check_top(const void *page, uint64_t magic, const char *what)
 	if (top->magic != magic)
 		return stash__fail(STASH_E_CORRUPT, "what should be %s is something else", what);
 	if (top->format != STASH__SLOT_FORMAT)
-		return stash__fail(STASH_E_FORMAT, "%s has format %u, this library knows %u: it was made by another version of stashd", what,
+		return stash__fail(STASH_E_FORMAT,
+		    "%s has format %u, this library knows %u: it was made by another version of stashd", what,
 		    top->format, STASH__SLOT_FORMAT);
 	return STASH_OK;
 }
@@ -147,7 +149,8 @@ map_ring(struct stash__out *out)
 		result = check_part(word, STASH__OUT_RING, bytes, "a slot's entry ring");
 	if (result < 0)
 		return result;
-	out->ring = stash__map_ring(out->fd, STASH__RING_OFFSET(word), STASH__RING_BYTES(word), out->writable, "a slot's entry ring");
+	out->ring = stash__map_ring(
+	    out->fd, STASH__RING_OFFSET(word), STASH__RING_BYTES(word), out->writable, "a slot's entry ring");
 	if (out->ring == NULL)
 		return STASH_E_SYSTEM;
 	out->ring_word = word;

@@ -36,7 +36,8 @@ struct stash__in {
 
 /* Make, by the stash: files allocated in full and filled before they get their names.  *fd is open for writing. */
 int stash__out_make(int dirfd, const char *file, const struct stash__origin *, uint64_t ring_bytes, int *fd);
-int stash__in_make(int dirfd, const char *file, const struct stash__origin *, uint32_t rows, uint64_t image_bytes, int *fd);
+int stash__in_make(
+    int dirfd, const char *file, const struct stash__origin *, uint32_t rows, uint64_t image_bytes, int *fd);
 int stash__bell_page_make(int dirfd, const char *file, int *fd);
 int stash__status_page_make(int dirfd, const char *file, const struct stash__origin *, int *fd);
 
@@ -65,7 +66,8 @@ int stash__out_move(struct stash__out *);
 uint64_t stash__entry_bytes(uint32_t npositions, uint64_t image_len);
 /* Worker: writes an entry at the tail, its checksum last, then moves the tail.  head->bytes, checksum are filled in here.
  * The caller has seen to the room. */
-void stash__entry_submit(struct stash__out *, struct stash__entry *head, const struct stash__position *, const void *image);
+void stash__entry_submit(
+    struct stash__out *, struct stash__entry *head, const struct stash__position *, const void *image);
 uint64_t stash__entry_room(const struct stash__out *, uint64_t out_head); /* bytes */
 
 /* An entry as the stash sees it: head and positions copied, the image where it stands (its checksum was right a moment ago). */

@@ -14,37 +14,42 @@
 #define STASH__WIRE_MAX (128 * 1024)
 #define STASH__WIRE_FDS 8
 
-#define STASH__SOCKET_NAME "stash.sock" /* in the run directory */
-#define STASH__STATUS_NAME "status"	/* the status page's file there */
-#define STASH__SLOT_DIR "slot"		/* NAME.out, NAME.in and NAME.bell in it */
-#define STASH__ROWS_NAME "supervisor.rows" /* the supervisor's own slot */
+#define STASH__SOCKET_NAME "stash.sock"	    /* in the run directory */
+#define STASH__STATUS_NAME "status"	    /* the status page's file there */
+#define STASH__SLOT_DIR "slot"		    /* NAME.out, NAME.in and NAME.bell in it */
+#define STASH__ROWS_NAME "supervisor.rows"  /* the supervisor's own slot */
 #define STASH__WORKER_ENV "STASH_WORKER_FD" /* the control socket's descriptor in a program that was exec'ed */
 
 /* ---- supervisor <-> worker (socketpair, made for each incarnation) ---- */
 enum stash__worker_wire {
 	/* supervisor to worker */
-	STASH__W_START = 1, /* version, name, incarnation, the supervisor's pid, restarts, last_reason, ack_disk, no_persist,
+	STASH__W_START =
+	    1, /* version, name, incarnation, the supervisor's pid, restarts, last_reason, ack_disk, no_persist,
 			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL): before the fork, so that it is there at once.
 			     * [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
-	STASH__W_GO = 2,    /* the predecessor is retired: touch the base, run init */
+	STASH__W_GO = 2,     /* the predecessor is retired: touch the base, run init */
 	STASH__W_ATTACH = 3, /* id (16 bytes), place, client gone (0/1), uid, pid [channel memfd, client's bell]:
 			      * place's row is in the base, or will be when the base has turned (new channel: zeros) */
-	STASH__W_GONE = 4,  /* id: its client is dead: handle what is published, drop replies, delete the row */
-	STASH__W_GROWN = 5, /* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
-	STASH__W_STOP = 6,  /* end in order (also said by SIGTERM) */
+	STASH__W_GONE = 4,   /* id: its client is dead: handle what is published, drop replies, delete the row */
+	STASH__W_GROWN =
+	    5, /* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
+	STASH__W_STOP = 6, /* end in order (also said by SIGTERM) */
 	/* worker to supervisor */
 	STASH__W_READY = 16, /* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
 	STASH__W_GROW = 17,  /* image bytes, ring bytes wanted: waits for GROWN */
-	STASH__W_LAYOUT = 18, /* behaviour name, layout version, state size, fields packed (shm/fields.h): once, before READY */
+	STASH__W_LAYOUT =
+	    18, /* behaviour name, layout version, state size, fields packed (shm/fields.h): once, before READY */
 	STASH__W_DETACHED = 19, /* id: the row is deleted, let go of the channel */
-	STASH__W_REFUSED = 20,	/* id, error, text: positions beyond the base, or the channel broke the rules: close it */
-	STASH__W_LOG = 21	/* priority, line */
+	STASH__W_REFUSED =
+	    20,		  /* id, error, text: positions beyond the base, or the channel broke the rules: close it */
+	STASH__W_LOG = 21 /* priority, line */
 };
 
 /* ---- client or tool <-> supervisor (the broker socket) ---- */
 enum stash__broker_wire {
-	STASH__B_HELLO = 1,   /* version, label [client's bell] */
-	STASH__B_OPEN = 2,    /* name, ring_bytes: a channel to that worker; waits while the name is starting or restarting */
+	STASH__B_HELLO = 1, /* version, label [client's bell] */
+	STASH__B_OPEN =
+	    2, /* name, ring_bytes: a channel to that worker; waits while the name is starting or restarting */
 	STASH__B_PRESENT = 3, /* id, name [channel memfd]: to a new supervisor */
 	STASH__B_CLOSE = 4,   /* id: done with it */
 	STASH__B_WHEREIS = 5, /* name */
@@ -58,14 +63,14 @@ enum stash__broker_wire {
 	STASH__B_AWAIT = 13,  /* name, timeout in ms: answered when it is running */
 	STASH__B_CANCEL = 14, /* request number: no answer is awaited any more */
 
-	STASH__B_WELCOME = 64, /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
-	STASH__B_CHANNEL = 65, /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
+	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
+	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
 				* to PRESENT: id [worker's bell, bell page]; with an error no more items and no descriptors */
-	STASH__B_PROCESS = 66, /* error, text, then one process (stash__pack_process) */
+	STASH__B_PROCESS = 66,	 /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
-	STASH__B_DONE = 68,    /* error, text, term (stash_errterm) */
-	STASH__B_ROWS = 69,    /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
-	STASH__B_DOWN = 70     /* unasked, request number 0: id, error, text: this channel is down for good */
+	STASH__B_DONE = 68,	 /* error, text, term (stash_errterm) */
+	STASH__B_ROWS = 69, /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
+	STASH__B_DOWN = 70  /* unasked, request number 0: id, error, text: this channel is down for good */
 };
 
 enum stash__scan {
@@ -132,7 +137,7 @@ enum stash__stash_wire {
 	STASH__S_BROKEN = 70
 };
 
-#define STASH__S_CHANNELS 3000 /* rows that an OPENED lists */
+#define STASH__S_CHANNELS 3000	/* rows that an OPENED lists */
 #define STASH__SCAN_HEADS 0x100 /* of states only the first row of each, not those with more data */
 
 /* Why the supervisor says that an incarnation ended. */
@@ -144,15 +149,16 @@ enum stash__cause {
 };
 
 enum stash__verdict {
-	STASH__VERDICT_NONE = 0,  /* nothing in hand, or all of it is safe: nobody is charged */
-	STASH__VERDICT_AGAIN = 1, /* the message is tried again */
-	STASH__VERDICT_ASIDE = 2, /* set aside: its caller gets STASH_E_CRASHED */
+	STASH__VERDICT_NONE = 0,   /* nothing in hand, or all of it is safe: nobody is charged */
+	STASH__VERDICT_AGAIN = 1,  /* the message is tried again */
+	STASH__VERDICT_ASIDE = 2,  /* set aside: its caller gets STASH_E_CRASHED */
 	STASH__VERDICT_CAREFUL = 3 /* nobody can be charged yet: the batch is done again one by one */
 };
 
 /* ---- supervisor <-> keeper ---- */
 enum stash__keeper_wire {
-	STASH__K_STORE = 1,  /* key, pid that it belongs to (0: none) [descriptors, at most 4]; replaces; no answer.  A child
+	STASH__K_STORE =
+	    1, /* key, pid that it belongs to (0: none) [descriptors, at most 4]; replaces; no answer.  A child
 			      * of the keeper whose pid stands in no item is an orphan of somebody's, and is killed */
 	STASH__K_DROP = 2,   /* key; no answer */
 	STASH__K_FETCH = 3,  /* all: answered by one ITEM for each key, then END */
@@ -161,8 +167,8 @@ enum stash__keeper_wire {
 	STASH__K_BEAT = 6,   /* I live; no answer */
 	STASH__K_OVER = 7,   /* result code, text: the tree has ended for good, do not start me again */
 
-	STASH__K_ITEM = 64,  /* key, pid [descriptors] */
-	STASH__K_END = 65,   /* starts (how many supervisors there were before this one) */
+	STASH__K_ITEM = 64,    /* key, pid [descriptors] */
+	STASH__K_END = 65,     /* starts (how many supervisors there were before this one) */
 	STASH__K_STATUSED = 66 /* pid, state (0: runs, 1: dead, 2: not my child), wait status */
 };
 

@@ -34,7 +34,8 @@ answer(struct stash_worker *w, const char *function, int32_t code, int32_t app_c
 	if (result < 0)
 		return result;
 	if (w->from == NULL || w->replied)
-		return stash__fail(STASH_E_INVAL, "%s(): %s", function, w->from == NULL ? "there is no call in hand" : "the call in hand is answered already");
+		return stash__fail(STASH_E_INVAL, "%s(): %s", function,
+		    w->from == NULL ? "there is no call in hand" : "the call in hand is answered already");
 	if (len > STASH_DATA_MAX)
 		return stash__fail(STASH_E_TOOBIG, "a reply of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	if (data == NULL && len > 0)

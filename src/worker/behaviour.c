@@ -20,10 +20,11 @@ stash__behaviour_take(struct stash_behaviour *to, const struct stash_behaviour *
 	if (to->name == NULL || stash__check_name(to->name) < 0)
 		return stash__fail(STASH_E_INVAL, "the behaviour has no name, or one that can't be");
 	if (to->state_size > STASH_STATE_MAX)
-		return stash__fail(STASH_E_INVAL, "behaviour %s: a state of %zu bytes is too large; %d is the limit", to->name, to->state_size,
-		    STASH_STATE_MAX);
-	if (to->commit > STASH_COMMIT_TERMINATE || to->snapshot_every != 0 || to->handle_continue != NULL || to->code_change != NULL ||
-	    to->encode != NULL || to->decode != NULL || to->check_state != NULL || to->apply != NULL)
+		return stash__fail(STASH_E_INVAL, "behaviour %s: a state of %zu bytes is too large; %d is the limit",
+		    to->name, to->state_size, STASH_STATE_MAX);
+	if (to->commit > STASH_COMMIT_TERMINATE || to->snapshot_every != 0 || to->handle_continue != NULL ||
+	    to->code_change != NULL || to->encode != NULL || to->decode != NULL || to->check_state != NULL ||
+	    to->apply != NULL)
 		return stash__fail(STASH_E_INVAL, "behaviour %s: uses what is reserved for a later version", to->name);
 	return 0;
 }

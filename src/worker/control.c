@@ -54,7 +54,8 @@ static int
 receive(struct stash_worker *w, struct incoming *in, int flags)
 {
 	size_t len = 0;
-	int result = stash__sock_recv(w->control, w->wire, STASH__WIRE_MAX, &len, in->fds, STASH__WIRE_FDS, &in->nfds, flags);
+	int result = stash__sock_recv(
+	    w->control, w->wire, STASH__WIRE_MAX, &len, in->fds, STASH__WIRE_FDS, &in->nfds, flags);
 
 	if (result < 0) {
 		in->nfds = 0;
@@ -125,7 +126,8 @@ read_start(struct stash_worker *w, struct stash_view *v)
 	int64_t version = stash_view_int(v);
 
 	if (version != STASH__WIRE_VERSION)
-		return stash__fail(STASH_E_FORMAT, "the supervisor speaks version %lld of the control socket, this worker %d", (long long)version,
+		return stash__fail(STASH_E_FORMAT,
+		    "the supervisor speaks version %lld of the control socket, this worker %d", (long long)version,
 		    STASH__WIRE_VERSION);
 	snprintf(s->name, sizeof s->name, "%s", stash_view_text(v));
 	s->incarnation = (uint64_t)stash_view_int(v);
@@ -173,7 +175,8 @@ stash__control_start(struct stash_worker *w)
 	if (result < 0)
 		return result;
 	if (in.type != STASH__W_START)
-		result = stash__fail(STASH_E_PROTO, "the supervisor's first message is of type %lld", (long long)in.type);
+		result = stash__fail(
+		    STASH_E_PROTO, "the supervisor's first message is of type %lld", (long long)in.type);
 	if (result == STASH_OK)
 		result = read_start(w, &in.view);
 	if (result == STASH_OK)

@@ -107,7 +107,8 @@ judge(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int re
 	}
 	if (result != STASH_OK && result != STASH_STOP && result != STASH_STOP_SHUTDOWN) {
 		if (result > 0) {
-			result = stash__fail(STASH_E_INVAL, "the callback for %s returned %d, which is no result of its kind", msg->tag, result);
+			result = stash__fail(STASH_E_INVAL,
+			    "the callback for %s returned %d, which is no result of its kind", msg->tag, result);
 			w->failed_in_words = true;
 		}
 		fail(w, msg, hand, result);
@@ -144,7 +145,9 @@ attempt(const struct stash_worker *w, const struct mailbox *mb, uint64_t number)
 {
 	const struct stash__base *b = w->base;
 
-	return b->again_attempts > 0 && b->again_place == mb->place && b->again_number == number ? b->again_attempts + 1 : 1;
+	return b->again_attempts > 0 && b->again_place == mb->place && b->again_number == number ?
+	    b->again_attempts + 1 :
+	    1;
 }
 
 void
@@ -164,7 +167,8 @@ stash__dispatch_request(struct stash_worker *w, struct mailbox *mb)
 	if (m->head.number == mb->aside) {
 		w->batch++;
 		if (m->head.kind == STASH_MSG_CALL)
-			(void)stash__mailbox_reply(w, mb, m->head.number, STASH_E_CRASHED, 0, crashed, sizeof crashed - 1);
+			(void)stash__mailbox_reply(
+			    w, mb, m->head.number, STASH_E_CRASHED, 0, crashed, sizeof crashed - 1);
 		return;
 	}
 	if (m->head.kind == STASH_MSG_CALL) {
@@ -198,7 +202,8 @@ stash__dispatch_init(struct stash_worker *w)
 	if (result == STASH_IGNORE)
 		return result;
 	if (result > 0)
-		return stash__fail(STASH_E_INVAL, "init of %s returned %d, which is no result of it", w->start.name, result);
+		return stash__fail(
+		    STASH_E_INVAL, "init of %s returned %d, which is no result of it", w->start.name, result);
 	if (!w->failed_in_words)
 		return stash__fail(result, "init of %s failed: %s", w->start.name, stash_strerror(result));
 	return result;

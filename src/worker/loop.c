@@ -11,8 +11,8 @@
 #include "worker/worker.h"
 
 #define CONTROL_EVERY STASH__NS_PER_MS /* how often a worker that never sleeps looks at its control socket */
-#define ALONE 4u			/* batches in a row for one client alone, before it counts as the only one */
-#define GAP_SPINS 4			/* spins only if the next message lately came within so many spin times */
+#define ALONE 4u		       /* batches in a row for one client alone, before it counts as the only one */
+#define GAP_SPINS 4		       /* spins only if the next message lately came within so many spin times */
 
 static unsigned
 limit(const struct stash_worker *w)
@@ -152,11 +152,13 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	stash__worker_phase(w, phase);
 	stash__bell_doze(&w->bell_page->asleep);
 	if (!look(w))
-		mask = w->events != NULL && phase == STASH__PHASE_IDLE ? events_sleep(w, deadline) :
-									 stash__bell_poll(w->bell, w->control, -1, deadline);
+		mask = w->events != NULL && phase == STASH__PHASE_IDLE ?
+		    events_sleep(w, deadline) :
+		    stash__bell_poll(w->bell, w->control, -1, deadline);
 	stash__bell_rise(&w->bell_page->asleep);
 	atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
-	atomic_store_explicit(&box->waits, atomic_load_explicit(&box->waits, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(
+	    &box->waits, atomic_load_explicit(&box->waits, memory_order_relaxed) + 1, memory_order_relaxed);
 	w->now = stash__now_ns();
 	stash__worker_phase(w, STASH__PHASE_BETWEEN);
 	w->last_control = w->now;

@@ -62,10 +62,12 @@ find_row(struct stash_worker *w, uint32_t place, const uint8_t id[STASH__ID], st
 			return result;
 		base = now;
 	}
-	if (place < base->nrows && stash__base_rows(base)[place].used && memcmp(stash__base_rows(base)[place].id, id, STASH__ID) == 0)
+	if (place < base->nrows && stash__base_rows(base)[place].used &&
+	    memcmp(stash__base_rows(base)[place].id, id, STASH__ID) == 0)
 		*row = stash__base_rows(base)[place];
 	else
-		result = stash__fail(STASH_E_PROTO, "the channel isn't known here any more: what became of its calls isn't known");
+		result = stash__fail(
+		    STASH_E_PROTO, "the channel isn't known here any more: what became of its calls isn't known");
 	free(now);
 	return result;
 }
@@ -77,7 +79,8 @@ check_positions(const struct stash__channel *c, const struct stash__row *row)
 	uint64_t rep_tail = atomic_load(&c->page->rep_tail), req_head = atomic_load(&c->page->req_head);
 
 	if (rep_tail > row->rep_bytes || req_head > row->req_bytes || atomic_load(&c->page->req_tail) < row->req_bytes)
-		return stash__fail(STASH_E_PROTO, "the channel has answers that the store doesn't know of: what became of its calls isn't known");
+		return stash__fail(STASH_E_PROTO,
+		    "the channel has answers that the store doesn't know of: what became of its calls isn't known");
 	return STASH_OK;
 }
 
@@ -115,8 +118,8 @@ free_mailbox(struct mailbox *mb)
 }
 
 int
-stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid, uint32_t pid, int memfd,
-    int bell)
+stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid,
+    uint32_t pid, int memfd, int bell)
 {
 	struct mailbox *mb = calloc(1, sizeof *mb);
 	int result;
@@ -125,7 +128,7 @@ stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint3
 		close(bell);
 		return stash__fail(STASH_E_NOMEM, "no memory for a channel");
 	}
-	*mb = (struct mailbox) { .bell = bell, .place = place, .gone = gone, .uid = uid, .pid = pid };
+	*mb = (struct mailbox){ .bell = bell, .place = place, .gone = gone, .uid = uid, .pid = pid };
 	result = open_mailbox(w, mb, id, memfd);
 	if (result < 0) {
 		stash__control_refused(w, id, result, stash_errmsg());
@@ -239,7 +242,8 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 }
 
 int
-stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len)
+stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number, int32_t code, int32_t app_code,
+    const void *data, size_t len)
 {
 	static const char toobig[] = "the reply doesn't fit into this client's channel: open it with larger rings";
 	int result;
@@ -249,7 +253,8 @@ stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number
 	mark(w, mb);
 	result = stash__reply_write(&mb->channel, &mb->rep_tail, number, code, app_code, data, len);
 	if (result == STASH_E_TOOBIG && len <= STASH_DATA_MAX) /* this client's limit, not the worker's fault */
-		result = stash__reply_write(&mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
+		result = stash__reply_write(
+		    &mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
 	if (result < 0)
 		return result;
 	mb->rep_count++;

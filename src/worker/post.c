@@ -42,7 +42,8 @@ stash_post(struct stash_worker *w, const char *tag, const void *data, size_t len
 	if (data == NULL && len > 0)
 		return stash__fail(STASH_E_INVAL, "a payload of %zu bytes at NULL", len);
 	if (len > STASH_DATA_MAX)
-		return stash__fail(STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
+		return stash__fail(
+		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	p = make(tag, data, len);
 	if (p == NULL)
 		return STASH_E_NOMEM;

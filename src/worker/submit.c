@@ -53,7 +53,8 @@ wait_room(struct stash_worker *w, uint64_t bytes)
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ROOM_LOOK, ring_moved);
 	}
 	if (w->now != began)
-		atomic_store_explicit(waited, atomic_load_explicit(waited, memory_order_relaxed) + (uint64_t)(w->now - began),
+		atomic_store_explicit(waited,
+		    atomic_load_explicit(waited, memory_order_relaxed) + (uint64_t)(w->now - began),
 		    memory_order_relaxed);
 	return result;
 }
@@ -77,7 +78,8 @@ mind_ring(struct stash_worker *w)
 	if (w->half_full < 3 || w->out.ring_bytes >= STASH__ENTRIES_MAX)
 		return STASH_OK;
 	w->half_full = 0;
-	return stash__control_ask_room(w, 0, w->out.ring_bytes * 4 < STASH__ENTRIES_MAX ? w->out.ring_bytes * 4 : STASH__ENTRIES_MAX);
+	return stash__control_ask_room(
+	    w, 0, w->out.ring_bytes * 4 < STASH__ENTRIES_MAX ? w->out.ring_bytes * 4 : STASH__ENTRIES_MAX);
 }
 
 /* ---- publishing ---- */
@@ -95,7 +97,7 @@ queue(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
 		w->pending = p;
 		w->room_pending = room;
 	}
-	w->pending[w->npending++] = (struct pending) { needs, mb, mb->rep_tail, mb->req_head };
+	w->pending[w->npending++] = (struct pending){ needs, mb, mb->rep_tail, mb->req_head };
 	/* The stash commits at once for who waits, and rings who says so before it sleeps. */
 	atomic_store_explicit(&w->out.page->wanted, needs, memory_order_relaxed);
 	w->ask_disk = true;
@@ -170,7 +172,7 @@ collect(struct stash_worker *w)
 {
 	for (size_t i = 0; i < w->ntouched; i++) {
 		const struct mailbox *mb = w->touched[i];
-		w->positions[i] = (struct stash__position) {
+		w->positions[i] = (struct stash__position){
 			.place = mb->place,
 			.flags = mb->deleting ? STASH__POSITION_GONE : 0,
 			.req_bytes = mb->req_head,
@@ -216,7 +218,8 @@ mind_careful(struct stash_worker *w)
 	if (b->again_number == 0 || b->again_place == STASH__PLACE_NONE)
 		w->careful = false;
 	for (size_t i = 0; i < w->ntouched; i++)
-		if (w->touched[i]->place == b->again_place && (w->touched[i]->deleting || w->touched[i]->req_count >= b->again_number))
+		if (w->touched[i]->place == b->again_place &&
+		    (w->touched[i]->deleting || w->touched[i]->req_count >= b->again_number))
 			w->careful = false;
 }
 
@@ -227,8 +230,10 @@ count(struct stash_worker *w)
 
 	atomic_store_explicit(&box->in_hand, 0, memory_order_release);
 	atomic_store_explicit(&box->batch, 0, memory_order_relaxed);
-	atomic_store_explicit(&box->handled, atomic_load_explicit(&box->handled, memory_order_relaxed) + w->batch, memory_order_relaxed);
-	atomic_store_explicit(&box->commits, atomic_load_explicit(&box->commits, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(
+	    &box->handled, atomic_load_explicit(&box->handled, memory_order_relaxed) + w->batch, memory_order_relaxed);
+	atomic_store_explicit(
+	    &box->commits, atomic_load_explicit(&box->commits, memory_order_relaxed) + 1, memory_order_relaxed);
 	atomic_store_explicit(&box->phase, STASH__PHASE_BETWEEN, memory_order_relaxed);
 }
 

@@ -66,7 +66,8 @@ stash__timer_run(struct stash_worker *w)
 }
 
 static int
-arm(struct stash_worker *w, uint64_t ms, uint64_t interval_ms, const char *tag, const void *data, size_t len, int64_t *ref)
+arm(struct stash_worker *w, uint64_t ms, uint64_t interval_ms, const char *tag, const void *data, size_t len,
+    int64_t *ref)
 {
 	struct timer *t;
 	int result = w == NULL ? stash__fail(STASH_E_INVAL, "no worker given") : stash__check_tag(tag);
@@ -74,13 +75,15 @@ arm(struct stash_worker *w, uint64_t ms, uint64_t interval_ms, const char *tag, 
 	if (result < 0)
 		return result;
 	if (ms > (uint64_t)INT64_MAX / STASH__NS_PER_MS / 2 || (data == NULL && len > 0))
-		return stash__fail(STASH_E_INVAL, "a timer of %llu ms or its payload cannot be", (unsigned long long)ms);
+		return stash__fail(
+		    STASH_E_INVAL, "a timer of %llu ms or its payload cannot be", (unsigned long long)ms);
 	if (len > STASH_DATA_MAX)
-		return stash__fail(STASH_E_TOOBIG, "a timer's payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
+		return stash__fail(
+		    STASH_E_TOOBIG, "a timer's payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	t = aligned_alloc(16, (sizeof *t + len + 1 + 15) & ~(size_t)15);
 	if (t == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for a timer");
-	*t = (struct timer) { .due = stash__now_ns() + (int64_t)ms * STASH__NS_PER_MS,
+	*t = (struct timer){ .due = stash__now_ns() + (int64_t)ms * STASH__NS_PER_MS,
 		.interval = (int64_t)interval_ms * STASH__NS_PER_MS,
 		.ref = w->next_ref++,
 		.len = len };
@@ -115,8 +118,7 @@ stash_cancel_timer(struct stash_worker *w, int64_t ref)
 
 	if (w == NULL)
 		return stash__fail(STASH_E_INVAL, "no worker given");
-	RB_FOREACH(t, timers, &w->timers)
-	{
+	RB_FOREACH(t, timers, &w->timers) {
 		if (t->ref != ref)
 			continue;
 		RB_REMOVE(timers, &w->timers, t);
@@ -126,7 +128,8 @@ stash_cancel_timer(struct stash_worker *w, int64_t ref)
 			free(t);
 		return STASH_OK;
 	}
-	return stash__fail(STASH_E_NOENT, "timer %lld has fired, was cancelled, or was another incarnation's", (long long)ref);
+	return stash__fail(
+	    STASH_E_NOENT, "timer %lld has fired, was cancelled, or was another incarnation's", (long long)ref);
 }
 
 void

@@ -104,19 +104,19 @@ struct stash_worker {
 	/* the state: `state' is what callbacks change, `before' is as it was before the callback in hand */
 	unsigned char *state, *before;
 	void *local;
-	bool dirty; /* the batch has changed it */
+	bool dirty;		     /* the batch has changed it */
 	uint64_t version, committed; /* messages that changed the state; of these, those in an entry with an image */
 	uint64_t entry, changed;     /* numbers of the last entry, and of the last one that changed the state */
-	bool careful; /* batches of one message */
+	bool careful;		     /* batches of one message */
 
 	struct mailbox **mailboxes;
 	size_t nmailboxes, room_mailboxes, turn;
-	size_t leaving; /* of these, gone or broken */
+	size_t leaving;		  /* of these, gone or broken */
 	struct mailbox **touched; /* those with a position in the entry to come */
 	size_t ntouched;
-	struct mailbox *last; /* the mailbox served last */
-	struct mailbox *last_taken; /* of the message in hand; NULL: a timer, a post */
-	unsigned alone;	      /* batches in a row that served only that one */
+	struct mailbox *last;		   /* the mailbox served last */
+	struct mailbox *last_taken;	   /* of the message in hand; NULL: a timer, a post */
+	unsigned alone;			   /* batches in a row that served only that one */
 	struct stash__position *positions; /* room for one each */
 	struct pending *pending;
 	size_t npending, first_pending, room_pending;
@@ -131,7 +131,7 @@ struct stash_worker {
 
 	/* the batch and the message in hand */
 	unsigned batch, batch_max;
-	uint64_t messages; /* of this incarnation: the mark of the one in hand */
+	uint64_t messages;  /* of this incarnation: the mark of the one in hand */
 	uint64_t hand_head; /* its mailbox's req_head before it was taken */
 	struct stash__copy copy;
 	struct stash__message message;
@@ -191,13 +191,14 @@ int stash__submit_flush(struct stash_worker *);
 int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
 
 /* ---- mailbox.c ---- */
-int stash__mailbox_attach(struct stash_worker *, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid, uint32_t pid, int memfd,
-    int bell);
+int stash__mailbox_attach(struct stash_worker *, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid,
+    uint32_t pid, int memfd, int bell);
 void stash__mailbox_gone(struct stash_worker *, const uint8_t id[STASH__ID]);
 /* Takes the next request if there is one that may be taken: 1 and worker->message; 0: none. A channel that breaks the rules is refused here. */
 int stash__mailbox_take(struct stash_worker *, struct mailbox *);
 bool stash__mailbox_ready(const struct mailbox *);
-int stash__mailbox_reply(struct stash_worker *, struct mailbox *, uint64_t number, int32_t code, int32_t app_code, const void *data, size_t len);
+int stash__mailbox_reply(struct stash_worker *, struct mailbox *, uint64_t number, int32_t code, int32_t app_code,
+    const void *data, size_t len);
 struct mailbox *stash__mailbox_find(const struct stash_worker *, const uint8_t id[STASH__ID]);
 /* Marks the mailboxes of dead clients that have nothing left to handle: true if an entry is due for it. */
 bool stash__mailbox_reap(struct stash_worker *);
@@ -211,7 +212,8 @@ void stash__mailbox_free_all(struct stash_worker *);
 
 /* ---- control.c ---- */
 int stash__control_start(struct stash_worker *); /* reads START */
-int stash__control_go(struct stash_worker *);	  /* waits for GO; STASH_E_DOWN: told to stop before, or the supervisor is dead */
+int stash__control_go(
+    struct stash_worker *); /* waits for GO; STASH_E_DOWN: told to stop before, or the supervisor is dead */
 int stash__control_layout(struct stash_worker *);
 int stash__control_ready(struct stash_worker *, int error, const char *text);
 /* Asks for room in the slot; the answer is awaited by stash__control_grow(), or found later in w->grown. */

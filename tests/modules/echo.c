@@ -19,7 +19,8 @@ struct echo {
 	int64_t waits;
 };
 
-static const struct stash_field fields[] = { STASH_FIELD(struct echo, messages), STASH_FIELD(struct echo, casts), STASH_FIELD_END };
+static const struct stash_field fields[] = { STASH_FIELD(struct echo, messages), STASH_FIELD(struct echo, casts),
+	STASH_FIELD_END };
 
 static int
 handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
@@ -45,7 +46,8 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return handle_call(w, state, msg) + page[0];
 	}
 	if (stash_msg_is(msg, "wild"))
-		return *(volatile char *)mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); /* not NULL: UBSan would see it */
+		return *(volatile char *)mmap(
+		    NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0); /* not NULL: UBSan would see it */
 	if (stash_msg_is(msg, "fail"))
 		return stash_fail(w, "asked to fail: %s", stash_msg_text(msg));
 	if (stash_msg_is(msg, "print")) {
@@ -90,7 +92,8 @@ handle_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	return handle_cast(w, state, msg);
 }
 
-static const struct stash_behaviour echo = STASH_BEHAVIOUR(.name = "echo", .state_size = sizeof(struct echo), .layout_version = 1, .fields = fields,
-    .handle_call = handle_call, .handle_cast = handle_cast, .handle_info = handle_info);
+static const struct stash_behaviour echo = STASH_BEHAVIOUR(.name = "echo", .state_size = sizeof(struct echo),
+    .layout_version = 1, .fields = fields, .handle_call = handle_call, .handle_cast = handle_cast,
+    .handle_info = handle_info);
 
 STASH_MODULE(&echo);
