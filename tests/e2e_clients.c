@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Clients of every sort at one worker: dying ones, slow ones, a thousand; and what they get back for every sort of crash.
+ * Clients of every sort at one worker: dying ones, slow ones, a thousand; and what they get back for every sort
+ * of crash.
  */
 #include <fcntl.h>
 #include <signal.h>

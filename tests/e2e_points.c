@@ -139,7 +139,8 @@ START_TEST(test_points_disk)
 }
 END_TEST
 
-/* A client dies with its request half written, and with it published: the first has no effect, the second has its one effect. */
+/* A client dies with its request half written, and with it published: the first has no effect, the second has
+ * its one effect. */
 START_TEST(test_client_dies)
 {
 	static const struct {

@@ -17,7 +17,7 @@
 #include "testlib_live.h"
 
 #define CLIENTS 8
-#define SECONDS (getenv("STORM_SECONDS") ? atoi(getenv("STORM_SECONDS")) : 10)
+#define SECONDS 10
 
 static struct t_numbers *numbers;
 static struct t_stashd d;
@@ -103,6 +103,15 @@ kill_for(int seconds, int kinds)
 	return killed;
 }
 
+/* How long each storm blows: STORM_SECONDS of the environment. */
+static int
+seconds(void)
+{
+	const char *text = getenv("STORM_SECONDS");
+
+	return text != NULL ? atoi(text) : SECONDS;
+}
+
 static void
 storm(const char *what, int kinds, const char *ack)
 {
@@ -115,7 +124,7 @@ storm(const char *what, int kinds, const char *ack)
 	snprintf(store, sizeof store, "ack = \"%s\";", ack);
 	t_stashd_start(&d, t_config("sequence", "examples/sequence.so", "\"0\"", "", store));
 	start_clients(pids);
-	killed = kill_for(SECONDS, kinds);
+	killed = kill_for(seconds(), kinds);
 	stop_clients(pids);
 	printf("%u killed; ", killed);
 	t_numbers_check(numbers, what);

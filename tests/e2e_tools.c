@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The tools on a stashd that runs: what stashctl does, what it says when something is wrong, and what stash-inspect shows
- * while everything lives, while the stash process sleeps, and after everything was killed at once.
+ * The tools on a stashd that runs: what stashctl does, what it says when something is wrong, and what
+ * stash-inspect shows while everything lives, while the stash process sleeps, and after everything was killed
+ * at once.
  */
 #include <signal.h>
 #include <stdlib.h>

@@ -156,8 +156,10 @@ END_TEST
 START_TEST(a_tree_is_nested_and_keeps_its_order)
 {
 	const struct stash_supervisor_spec *tree = good(
-	    "tree = { strategy = \"rest_for_one\"; intensity = 3; period = \"2m\"; auto_shutdown = \"never\"; children = (\n"
-	    "{ id = \"db\"; strategy = \"one_for_all\"; shutdown = \"brutal_kill\"; restart = \"temporary\"; children = (\n"
+	    "tree = { strategy = \"rest_for_one\"; intensity = 3; period = \"2m\"; auto_shutdown = \"never\"; "
+	    "children = (\n"
+	    "{ id = \"db\"; strategy = \"one_for_all\"; shutdown = \"brutal_kill\"; restart = \"temporary\"; "
+	    "children = (\n"
 	    "  { id = \"pool\"; module = \"m.so\"; },\n"
 	    "  { id = \"cache\"; exec = [\"/bin/sh\", \"-c\"]; notify = \"none\"; } ); },\n"
 	    "{ id = \"web\"; children = ( { id = \"in\"; children = ( ); } ); } ); };");
@@ -289,20 +291,20 @@ static const struct mistake in_worker[] = {
 	    "restart: \"x\" is unknown; it must be one of \"permanent\", \"transient\", \"temporary\"" },
 	{ "restart = 1;", "restart: must be one of \"permanent\", \"transient\", \"temporary\"; this is a number" },
 	{ "shutdown = \"5 parsecs\";",
-	    "shutdown: \"5 parsecs\" is no duration; write a number of milliseconds, or text with a unit like \"500ms\", "
-	    "\"5s\", or \"brutal_kill\", \"infinity\"" },
+	    "shutdown: \"5 parsecs\" is no duration; write a number of milliseconds, or text with a unit like "
+	    "\"500ms\", \"5s\", or \"brutal_kill\", \"infinity\"" },
 	{ "shutdown = \"brutalkill\";",
-	    "shutdown: \"brutalkill\" is no duration; write a number of milliseconds, or text with a unit like \"500ms\", "
-	    "\"5s\", or \"brutal_kill\", \"infinity\"; did you mean \"brutal_kill\"?" },
+	    "shutdown: \"brutalkill\" is no duration; write a number of milliseconds, or text with a unit like "
+	    "\"500ms\", \"5s\", or \"brutal_kill\", \"infinity\"; did you mean \"brutal_kill\"?" },
 	{ "shutdown = 2.5;",
-	    "shutdown: must be a number of milliseconds, or text with a unit like \"500ms\", \"5s\", or \"brutal_kill\", "
-	    "\"infinity\"; this is a number with a fraction" },
+	    "shutdown: must be a number of milliseconds, or text with a unit like \"500ms\", \"5s\", or "
+	    "\"brutal_kill\", \"infinity\"; this is a number with a fraction" },
 	{ "shutdown = -1;", "shutdown: -1ms is out of range; 0 to 2147483647ms is allowed" },
 	{ "shutdown = 2147483648;", "shutdown: 2147483648ms is out of range; 0 to 2147483647ms is allowed" },
 	{ "shutdown = \"30d\";", "shutdown: 2592000s is out of range; 0 to 2147483647ms is allowed" },
 	{ "shutdown = \"99999999999999999999s\";",
-	    "shutdown: \"99999999999999999999s\" is no duration; write a number of milliseconds, or text with a unit like "
-	    "\"500ms\", \"5s\", or \"brutal_kill\", \"infinity\"" },
+	    "shutdown: \"99999999999999999999s\" is no duration; write a number of milliseconds, or text with a unit "
+	    "like \"500ms\", \"5s\", or \"brutal_kill\", \"infinity\"" },
 	{ "start_timeout = 0;", "start_timeout: 0 is out of range; 1ms to 2147483647ms is allowed" },
 	{ "start_timeout = \"1500us\";", "start_timeout: \"1500us\" is too fine; whole milliseconds are counted" },
 	{ "max_attempts = 0;", "max_attempts: 0 is out of range; 1 to 65535 is allowed" },
@@ -330,8 +332,8 @@ static const struct mistake in_worker[] = {
 	{ "children = ( );", "module: is a key of a worker, not of a nested supervisor; take it out here" },
 	{ "handler_timeout = \"5s\";", "handler_timeout: not in this version of stashd; leave it out" },
 	{ "handler_timeout = \"5x\";",
-	    "handler_timeout: \"5x\" is no duration; write a number of milliseconds, or text with a unit like \"500ms\", "
-	    "\"5s\", or \"infinity\"" },
+	    "handler_timeout: \"5x\" is no duration; write a number of milliseconds, or text with a unit like "
+	    "\"500ms\", \"5s\", or \"infinity\"" },
 	{ "history = 16;", "history: not in this version of stashd; leave it out" },
 	{ "poison_after = 3;", "poison_after: not in this version of stashd; leave it out" },
 	{ "on_poison = \"hold\";", "on_poison: \"hold\" is not in this version of stashd; leave it out" },
@@ -416,7 +418,8 @@ static const struct mistake whole[] = {
 	    "x:4: id: \"a\" is the id of a sibling already, at x:2; take another\n" },
 	{ "tree = { children = (\n{ id = \"a\"; children = ( ); },\n{ id = \"a\"; children = ( ); } ); };",
 	    "x:3: id: \"a\" is the id of a sibling already, at x:2; take another\n" },
-	{ "tree = { children = (\n{ id = \"a\"; module = \"m.so\"; },\n{ id = \"b\"; module = \"m.so\"; name = \"a\"; } ); };",
+	{ "tree = { children = (\n{ id = \"a\"; module = \"m.so\"; },\n"
+	  "{ id = \"b\"; module = \"m.so\"; name = \"a\"; } ); };",
 	    "x:3: name: \"a\" is the name of root/a already, at x:2; take another\n" },
 	{ "tree = { children = (\n{ id = \"s\"; children = (\n{ id = \"a\"; module = \"m.so\"; } ); },\n"
 	  "{ id = \"a\"; module = \"m.so\"; } ); };",

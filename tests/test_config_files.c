@@ -449,7 +449,8 @@ START_TEST(check_tells_every_mistake)
 	char want[4 * PATH_MAX];
 
 	t_write_file(t_path("x.conf"),
-	    "foo = \"\\x1b[31m\";\ntree = { children = (\n{ id = \"a\"; module = \"m.so\"; restart = \"\\x1b\"; } ); };");
+	    "foo = \"\\x1b[31m\";\ntree = { children = (\n"
+	    "{ id = \"a\"; module = \"m.so\"; restart = \"\\x1b\"; } ); };");
 	snprintf(want, sizeof(want),
 	    "%s:1: foo: unknown key; stashd.conf(5) lists those of the file\n"
 	    "%s:3: restart: \"\\x1b\" is unknown; it must be one of \"permanent\", \"transient\", \"temporary\"\n"
@@ -496,7 +497,8 @@ START_TEST(the_store_directory_must_be_writable)
 	t_write_file(t_path("x.conf"), "tree = { children = ( ); };");
 	ck_assert_int_eq(mkdir(t_path("store"), 0500), 0);
 	snprintf(want, sizeof(want),
-	    "stashd: %s: the store's directory isn't writable for user %ld: Permission denied; run stashd as its owner\n",
+	    "stashd: %s: the store's directory isn't writable for user %ld: Permission denied; "
+	    "run stashd as its owner\n",
 	    t_path("store"), (long)geteuid());
 	t_run(&r, NULL, geteuid() == 0 ? argv : argv + 2);
 	ck_assert_str_eq(r.err, want);

@@ -141,7 +141,8 @@ START_TEST(test_json)
 	o = tool_json_fields(fields, &sample);
 	text = json_dumps(o, JSON_COMPACT);
 	ck_assert_str_eq(text,
-	    "{\"next\":-126,\"small\":200,\"on\":true,\"text\":\"a\\\"b\\\\\\u001B[1m\\n\",\"share\":0.10000000149011612,"
+	    "{\"next\":-126,\"small\":200,\"on\":true,\"text\":\"a\\\"b\\\\\\u001B[1m\\n\","
+	    "\"share\":0.10000000149011612,"
 	    "\"exact\":0.33333333333333331,\"list\":[1,2,4000000000],\"at\":\"1970-01-02T00:00:00.000Z\","
 	    "\"one\":{\"x\":-1,\"y\":2},\"many\":[{\"x\":3,\"y\":4},{\"x\":5,\"y\":6}],\"bytes\":\"dead0001\","
 	    "\"large\":\"18446744073709551615\",\"secret\":null}");

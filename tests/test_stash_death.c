@@ -103,13 +103,19 @@ END_TEST
 static struct th_worker cause;
 static _Atomic bool stop;
 
+static bool
+cause_sleeps(void *arg)
+{
+	(void)arg;
+	return stop || atomic_load(&cause.in.page->stash_asleep) != 0;
+}
+
+/* While the stash goes on with w. */
 static void
 let_cause_sleep(void)
 {
-	while (!stop && atomic_load(&cause.in.page->stash_asleep) == 0) {
+	while (!t_wait_for(cause_sleeps, NULL, 1))
 		th_entry(&w, NULL, NULL, 0);
-		usleep(500);
-	}
 }
 
 static void *

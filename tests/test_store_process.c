@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The store and processes: its lock, forked children, commits that a kill cuts off, threads that read while one commits.
+ * The store and processes: its lock, forked children, commits that a kill cuts off, threads that read while one
+ * commits.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -56,12 +57,47 @@ end(pid_t pid)
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 }
 
-static void *
-release_later(void *arg)
+/* The thread that waits for the lock, and what lets it go on. */
+struct waiter {
+	pid_t thread;
+	long pauses; /* before */
+	int release;
+	bool has_waited;
+};
+
+/* How often a thread of this process has gone to sleep by itself. */
+static long
+pauses(pid_t thread)
 {
-	/* The one who waits for the lock is given time to wait; if it isn't, the test is only weaker. */
-	usleep(50000);
-	close(*(int *)arg);
+	char path[64], line[200];
+	long n = -1;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%ld/status", (long)thread);
+	if ((file = fopen(path, "re")) == NULL)
+		return n;
+	while (n < 0 && fgets(line, sizeof(line), file) != NULL)
+		(void)sscanf(line, "voluntary_ctxt_switches: %ld", &n);
+	fclose(file);
+	return n;
+}
+
+/* More than once: it has found the lock taken, and tries again and again. */
+static bool
+is_waiting(void *arg)
+{
+	const struct waiter *w = arg;
+
+	return pauses(w->thread) > w->pauses + 1;
+}
+
+static void *
+release_the_waiter(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->has_waited = t_wait_for(is_waiting, w, 10000);
+	close(w->release);
 	return NULL;
 }
 
@@ -69,10 +105,11 @@ START_TEST(lock_names_its_holder_and_ends_with_it)
 {
 	struct store_options options = ts_options();
 	struct store *store;
-	int release, fd;
-	pid_t pid = holder(true, &release);
+	struct waiter w = { .thread = gettid() };
+	pid_t pid = holder(true, &w.release);
 	pthread_t thread;
 	char words[64];
+	int fd;
 
 	snprintf(words, sizeof(words), "process %ld", (long)pid);
 	ts_bad(store_lock(ts_dir(), true, 0, &fd), STASH_E_BUSY, words);
@@ -81,9 +118,12 @@ START_TEST(lock_names_its_holder_and_ends_with_it)
 	options.read_only = true;
 	ts_bad(store_open(&store, ts_dir(), &options), STASH_E_BUSY, words);
 	ts_bad(store_validate(ts_dir(), &options, NULL), STASH_E_BUSY, words);
-	ck_assert_int_eq(pthread_create(&thread, NULL, release_later, &release), 0);
-	ts_good(store_lock(ts_dir(), true, 20000, &fd));
+	w.pauses = pauses(w.thread);
+	ck_assert_int_ge(w.pauses, 0);
+	ck_assert_int_eq(pthread_create(&thread, NULL, release_the_waiter, &w), 0);
+	ts_good(store_lock(ts_dir(), true, 20000 * t_patience(), &fd));
 	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	ck_assert(w.has_waited);
 	close(fd);
 	end(pid);
 }

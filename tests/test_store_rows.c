@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What goes into the store beside states comes out: cursors, rows, events; scans in slices, and states put together from
- * them.  What must not go in is refused.
+ * What goes into the store beside states comes out: cursors, rows, events; scans in slices, and states put
+ * together from them.  What must not go in is refused.
  */
 #include <endian.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * store.h without a stashd, on slots made by hand: last states, folded and not yet folded, and black boxes; what is torn,
- * damaged or of another boot; waiting; reading while somebody writes.
+ * store.h without a stashd, on slots made by hand: last states, folded and not yet folded, and black boxes;
+ * what is torn, damaged or of another boot; waiting; reading while somebody writes.
  */
 #include <bsd/string.h>
 #include <pthread.h>
@@ -218,8 +218,8 @@ struct writer {
 };
 
 /*
- * Every image is full of its version's low byte; half of them come by an entry first. Check is for one thread: here only
- * a result is kept.
+ * Every image is full of its version's low byte; half of them come by an entry first. Check is for one thread:
+ * here only a result is kept.
  */
 static void *
 write_much(void *arg)

@@ -203,7 +203,8 @@ START_TEST(test_failed_callback_leaves_nothing)
 
 	open_world();
 	t_world_start(&t, &counting, false);
-	/* In one batch or in three: the first call counts, the second fails, the third waits for the next incarnation. */
+	/* In one batch or in three: the first call counts, the second fails, the third waits for the next
+	 * incarnation. */
 	(void)ask(&a, "next");
 	(void)ask(&a, "half");
 	(void)ask(&a, "get");

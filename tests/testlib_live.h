@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A living stashd seen from a test: who its processes are, killing them by pidfd, clients of its own, and the check that
- * every number of a sequence was handed out exactly once.
+ * A living stashd seen from a test: who its processes are, killing them by pidfd, clients of its own, and the
+ * check that every number of a sequence was handed out exactly once.
  */
 #ifndef TESTS_TESTLIB_LIVE_H
 #define TESTS_TESTLIB_LIVE_H

@@ -225,8 +225,8 @@ th_submit_silently(struct th_worker *worker, const char *image)
 	struct stash__entry head = th_head(worker, 1, 0);
 
 	head.flags = STASH__ENTRY_IMAGE;
-	while (stash__entry_room(&worker->out, atomic_load(&worker->in.page->out_head)) < worker->out.ring_bytes / 2)
-		usleep(100); /* the stash is awake then, with a full ring */
+	/* the stash is awake then, with a full ring */
+	ck_assert_msg(t_wait_for(has_room, worker, WAIT_MS), "no room in the ring");
 	head.stamp = stash__now_ns();
 	stash__entry_submit(&worker->out, &head, &none, image);
 	worker->entry++;

@@ -345,7 +345,8 @@ any_done(struct stash_client *c, void *arg)
 	return !TAILQ_EMPTY(&c->finished);
 }
 
-/* Before the caller polls: sleeping is said on all channels, and the timer is armed; true if something has come meanwhile. */
+/* Before the caller polls: sleeping is said on all channels, and the timer is armed; true if something has come
+ * meanwhile. */
 static bool
 settle(struct stash_client *c)
 {

@@ -141,8 +141,9 @@ int64_t stash__link_due(const struct stash_client *);
 /* A message of that type with a new request number (returned), to be filled and sent. */
 uint64_t stash__link_compose(struct stash_client *, struct stash_buf *, int type);
 int stash__link_send(struct stash_client *, const struct stash_buf *, const int *fds, int nfds);
-/* Asks the supervisor and waits for the whole answer.  items: what follows type and number (NULL: nothing).  fn is called for each
- * message of the answer; it returns 1 if more follow, 0 if that was all, or an error.  Descriptors that it leaves in fds are closed. */
+/* Asks the supervisor and waits for the whole answer.  items: what follows type and number (NULL: nothing).  fn
+ * is called for each message of the answer; it returns 1 if more follow, 0 if that was all, or an error.
+ * Descriptors that it leaves in fds are closed. */
 int stash__client_request(struct stash_client *, int type, const struct stash_buf *items, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
 

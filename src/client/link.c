@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * link.c: the broker socket.
- * It is needed to open channels and to ask the supervisor; calls go on without it.  When it breaks, the client connects to
- * the next supervisor as soon as there is one, presents its channels and asks again what wasn't answered.
+ * It is needed to open channels and to ask the supervisor; calls go on without it.  When it breaks, the client
+ * connects to the next supervisor as soon as there is one, presents its channels and asks again what wasn't
+ * answered.
  */
 #include <bsd/string.h>
 #include <errno.h>
@@ -359,7 +360,7 @@ stash__client_request(struct stash_client *c, int type, const struct stash_buf *
 		TAILQ_INSERT_TAIL(&c->askeds, &a, link);
 		if (c->link == LINK_UP)
 			ask_again(c);
-		result = stash__wait(c, stash__deadline_ns(timeout_ms), is_answered, &a);
+		(void)stash__wait(c, stash__deadline_ns(timeout_ms), is_answered, &a);
 		TAILQ_REMOVE(&c->askeds, &a, link);
 		if (!a.done)
 			cancel(c, a.number);

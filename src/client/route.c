@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * route.c: channels of a client, one for each name that it has called.
- * A route is asked for without waiting; what is to be sent meanwhile waits in `unsent'.  When its channel is marked down
- * (the worker will not come back by itself), its open calls get the reason, and the next call asks for a new one.
+ * A route is asked for without waiting; what is to be sent meanwhile waits in `unsent'.  When its channel is
+ * marked down (the worker will not come back by itself), its open calls get the reason, and the next call asks
+ * for a new one.
  */
 #include <bsd/string.h>
 #include <stdio.h>
@@ -302,7 +303,8 @@ stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const
 	STASH_POINT("client_after_tail");
 	r->drained = 0; /* this look serves for the room made as well */
 	stash__bell_wake(&r->page->asleep, r->bell);
-	/* Behind the fence: who marks it down before this look may not have seen the message, who does so after it has. */
+	/* Behind the fence: who marks it down before this look may not have seen the message, who does so after
+	 * it has. */
 	if (atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) != 0)
 		return stash__fail(STASH_E_PROTO,
 		    "the channel to %s was given up at this moment: whether the message counts isn't known", r->name);

@@ -92,8 +92,8 @@ struct stash__look {
 };
 
 /*
- * A name's slot as it is now. state and look may be NULL; state->data isn't filled in if head_only. STASH_E_NOENT: it has
- * no slot of this boot and store; STASH_E_CORRUPT.
+ * A name's slot as it is now. state and look may be NULL; state->data isn't filled in if head_only.
+ * STASH_E_NOENT: it has no slot of this boot and store; STASH_E_CORRUPT.
  */
 int stash__slot_read(
     struct stash_store *store, const char *name, bool head_only, struct stash_state *state, struct stash__look *look);

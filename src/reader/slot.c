@@ -158,8 +158,8 @@ has_base(const struct stash__in *in)
 }
 
 /*
- * Walks the entries behind the base; ends at the first that isn't whole. False: the stash has come further meanwhile, and
- * its worker has written over them.
+ * Walks the entries behind the base; ends at the first that isn't whole. False: the stash has come further
+ * meanwhile, and its worker has written over them.
  */
 static bool
 walk(struct halves *h, const struct stash__base *base, struct newest *n)

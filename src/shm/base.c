@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * base.c: bases written by the stash, and read by anyone without being torn.
- * The writer fills the base that isn't selected, then turns.  A reader copies the selected one and takes the copy if its
- * checksum holds; when the writer has lapped it (two turns while it copied), it tries again.
+ * The writer fills the base that isn't selected, then turns.  A reader copies the selected one and takes the
+ * copy if its checksum holds; when the writer has lapped it (two turns while it copied), it tries again.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -77,7 +77,7 @@ try_copy(const struct stash__base *from, uint64_t room, struct stash__base **cop
 	bytes = stash__base_bytes(head.nrows, head.image_len);
 	if (head.nrows > STASH__PLACES || bytes > room)
 		return 0;
-	if (bytes > *size) {
+	if (*copy == NULL || bytes > *size) {
 		void *larger = realloc(*copy, bytes + 1);
 		if (larger == NULL)
 			return stash__fail(

@@ -6,7 +6,8 @@
  * Waker:   move the tail; full fence; if asleep, write the eventfd.
  * Either the waker's fence comes before the sleeper's in the one order of all fences, then the sleeper's look finds
  * the tail; or after it, then the waker finds asleep = 1 and writes the eventfd, which poll finds readable whenever it
- * begins.  Only the sleeper clears asleep: a waker that cleared it and was killed before it rang would silence all others.
+ * begins.  Only the sleeper clears asleep: a waker that cleared it and was killed before it rang would silence
+ * all others.
  */
 #ifndef STASH_SHM_BELL_H
 #define STASH_SHM_BELL_H
@@ -44,8 +45,9 @@ stash__bell_rise(stash__half *asleep)
 	atomic_store_explicit(asleep, 0, memory_order_relaxed);
 }
 
-/* poll() on the bell and up to two more descriptors until something is there or the deadline (CLOCK_MONOTONIC in ns, INT64_MAX:
- * none) has passed; a signal ends it too.  Clears the bell when it rang.  Returns a mask: 1 bell, 2 first, 4 second other; 0: time or signal. */
+/* poll() on the bell and up to two more descriptors until something is there or the deadline (CLOCK_MONOTONIC
+ * in ns, INT64_MAX: none) has passed; a signal ends it too.  Clears the bell when it rang.  Returns a mask: 1
+ * bell, 2 first, 4 second other; 0: time or signal. */
 int stash__bell_poll(int bell, int other, int second, int64_t deadline);
 
 /* The core that this thread runs on, from 1 up. */

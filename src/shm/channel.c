@@ -262,7 +262,8 @@ shift(uint64_t before)
 	return (16 - before % 16) % 16;
 }
 
-/* Copies the frame at `head' (which lies before `tail') and checks the copy.  The data's alignment costs up to 8 bytes in front. */
+/* Copies the frame at `head' (which lies before `tail') and checks the copy.  The data's alignment costs up to
+ * 8 bytes in front. */
 static int
 take(const unsigned char *ring, uint64_t ring_bytes, uint64_t largest, uint64_t *head, uint64_t tail, bool tagged,
     struct stash__copy *copy, struct stash__message *m)

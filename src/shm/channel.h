@@ -32,9 +32,11 @@ struct stash__copy {
 	size_t size;
 };
 
-/* A new channel: a memfd, sealed against shrinking and growing.  ring_bytes is rounded up to pages and to STASH__RING_MIN. */
+/* A new channel: a memfd, sealed against shrinking and growing.  ring_bytes is rounded up to pages and to
+ * STASH__RING_MIN. */
 int stash__channel_make(const uint8_t id[STASH__ID], uint64_t ring_bytes, int *memfd);
-/* Maps a channel after checking seals, size and header; the descriptor stays the caller's and isn't needed afterwards. */
+/* Maps a channel after checking seals, size and header; the descriptor stays the caller's and isn't needed
+ * afterwards. */
 int stash__channel_map(struct stash__channel *, int memfd);
 void stash__channel_unmap(struct stash__channel *);
 
@@ -66,7 +68,8 @@ stash__request_waits(const struct stash__channel *c, uint64_t head)
 
 /* Worker: whether the reply ring has room for the largest reply behind tail. */
 bool stash__reply_room(const struct stash__channel *, uint64_t tail);
-/* Worker: writes a reply behind *tail, moves *tail (not published).  0; STASH_E_BUSY: no room; STASH_E_TOOBIG; STASH_E_PROTO. */
+/* Worker: writes a reply behind *tail, moves *tail (not published).  0; STASH_E_BUSY: no room; STASH_E_TOOBIG;
+ * STASH_E_PROTO. */
 int stash__reply_write(struct stash__channel *, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code,
     const void *data, size_t len);
 /* Worker, or the supervisor for a dead one: publishes. */

@@ -36,7 +36,7 @@ typedef _Atomic uint32_t stash__half;
 static_assert(sizeof(void *) == 8, "64-bit machines only");
 static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && sizeof(stash__word) == 8, "positions are lock-free words");
 
-/* ---- bell page: one for each worker name, written by the worker, mapped read-only by its clients and the stash ---- */
+/* ---- bell page: one for each worker name, written by the worker, read by its clients and the stash ---- */
 struct stash__bell_page {
 	uint64_t magic;
 	uint32_t format;

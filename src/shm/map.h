@@ -16,8 +16,8 @@ void *stash__map(int fd, uint64_t offset, uint64_t bytes, bool writable, const c
 void *stash__map_ring(int fd, uint64_t offset, uint64_t bytes, bool writable, const char *what);
 void stash__unmap(void *at, uint64_t bytes);	  /* NULL is fine */
 void stash__unmap_ring(void *at, uint64_t bytes); /* NULL is fine */
-/* Makes dirfd/name a file of `bytes' zero bytes, allocated in full, mode 0600, without giving it the name yet: returns a
- * descriptor to be filled and handed to stash__file_name().  A full file system is STASH_E_FULL. */
+/* Makes dirfd/name a file of `bytes' zero bytes, allocated in full, mode 0600, without giving it the name yet:
+ * returns a descriptor to be filled and handed to stash__file_name().  A full file system is STASH_E_FULL. */
 int stash__file_make(int dirfd, const char *name, uint64_t bytes);
 /* Renames what stash__file_make() made into place. */
 int stash__file_name(int dirfd, const char *name);

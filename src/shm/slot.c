@@ -31,7 +31,7 @@ static int
 make(int dirfd, const char *file, uint64_t bytes, const void *header, size_t header_len, int *fd)
 {
 	int made = stash__file_make(dirfd, file, bytes);
-	int result = made;
+	int result;
 
 	if (made < 0)
 		return made;

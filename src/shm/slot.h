@@ -41,8 +41,9 @@ int stash__in_make(
 int stash__bell_page_make(int dirfd, const char *file, int *fd);
 int stash__status_page_make(int dirfd, const char *file, const struct stash__origin *, int *fd);
 
-/* Map: checks magic, format, origin (NULL: any) and every offset against the file's size.  STASH_E_FORMAT, STASH_E_CORRUPT.
- * fd is borrowed and must stay open as long as the map is to follow a growing file (the worker's own: until unmap). */
+/* Map: checks magic, format, origin (NULL: any) and every offset against the file's size.  STASH_E_FORMAT,
+ * STASH_E_CORRUPT.  fd is borrowed and must stay open as long as the map is to follow a growing file (the
+ * worker's own: until unmap). */
 int stash__out_map(struct stash__out *, int fd, bool writable, const struct stash__origin *);
 int stash__in_map(struct stash__in *, int fd, bool writable, const struct stash__origin *);
 void stash__out_unmap(struct stash__out *);
@@ -64,13 +65,14 @@ int stash__out_move(struct stash__out *);
 
 /* ---- entries ---- */
 uint64_t stash__entry_bytes(uint32_t npositions, uint64_t image_len);
-/* Worker: writes an entry at the tail, its checksum last, then moves the tail.  head->bytes, checksum are filled in here.
- * The caller has seen to the room. */
+/* Worker: writes an entry at the tail, its checksum last, then moves the tail.  head->bytes, checksum are
+ * filled in here.  The caller has seen to the room. */
 void stash__entry_submit(
     struct stash__out *, struct stash__entry *head, const struct stash__position *, const void *image);
 uint64_t stash__entry_room(const struct stash__out *, uint64_t out_head); /* bytes */
 
-/* An entry as the stash sees it: head and positions copied, the image where it stands (its checksum was right a moment ago). */
+/* An entry as the stash sees it: head and positions copied, the image where it stands (its checksum was right a
+ * moment ago). */
 struct stash__entry_view {
 	struct stash__entry head;
 	const struct stash__position *positions; /* in place: copy before use */
@@ -98,7 +100,8 @@ uint64_t stash__base_bytes(uint32_t nrows, uint64_t image_len);
  * STASH_E_TOOBIG if it doesn't fit: grow first.  stash__base_turn() selects it. */
 int stash__base_write(struct stash__in *, struct stash__base *head, const struct stash__row *, const void *image);
 void stash__base_turn(struct stash__in *);
-/* Anyone: a copy of the current base in one allocation, to be freed by free(); never torn.  STASH_E_CORRUPT, STASH_E_NOMEM. */
+/* Anyone: a copy of the current base in one allocation, to be freed by free(); never torn.  STASH_E_CORRUPT,
+ * STASH_E_NOMEM. */
 int stash__base_copy(struct stash__in *, struct stash__base **);
 
 /* ---- file names in the slot directory ---- */

@@ -25,7 +25,8 @@ enum stash__worker_wire {
 	/* supervisor to worker */
 	STASH__W_START =
 	    1, /* version, name, incarnation, the supervisor's pid, restarts, last_reason, ack_disk, no_persist,
-			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL): before the fork, so that it is there at once.
+			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL): before the fork, so that it is
+			     * there at once.
 			     * [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
 	STASH__W_GO = 2,     /* the predecessor is retired: touch the base, run init */
 	STASH__W_ATTACH = 3, /* id (16 bytes), place, client gone (0/1), uid, pid [channel memfd, client's bell]:
@@ -65,7 +66,8 @@ enum stash__broker_wire {
 
 	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
 	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
-				* to PRESENT: id [worker's bell, bell page]; with an error no more items and no descriptors */
+				* to PRESENT: id [worker's bell, bell page]; with an error no more items and
+				* no descriptors */
 	STASH__B_PROCESS = 66,	 /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
 	STASH__B_DONE = 68,	 /* error, text, term (stash_errterm) */

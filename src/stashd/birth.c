@@ -47,7 +47,8 @@ birth_load(const char *path)
 		return NULL;
 	}
 	if (module->api_version != STASH_API_VERSION || module->reserved != 0 || module->behaviour == NULL) {
-		(void)stash__fail(STASH_E_START, "%s: was built for version %u of the API, this stashd has version %u: build it anew", path,
+		(void)stash__fail(STASH_E_START,
+		    "%s: was built for version %u of the API, this stashd has version %u: build it anew", path,
 		    module->api_version, STASH_API_VERSION);
 		return NULL;
 	}
@@ -74,7 +75,7 @@ run_program(const struct plan *plan, int control)
 	int flags = plan_linked(plan) ? 0 : FD_CLOEXEC;
 
 	snprintf(number, sizeof(number), "%d", control);
-	/* A program without libstash is ready when its exec has closed the socket, and nobody there would drop the signal. */
+	/* A program without libstash is ready when its exec closes the socket; nobody there would drop the signal. */
 	if (flags != 0)
 		(void)prctl(PR_SET_PDEATHSIG, 0);
 	if (fcntl(control, F_SETFD, flags) == 0 && (flags != 0 || setenv(STASH__WORKER_ENV, number, 1) == 0))

@@ -101,7 +101,8 @@ broker_accept(struct server *s)
 		event_assign(&b->readable, s->events, b->fd, EV_READ | EV_PERSIST, on_connection, s);
 	b->accepting = true;
 	b->full = false;
-	return event_add(&b->readable, NULL) == 0 ? 0 : stash__fail(STASH_E_SYSTEM, "can't watch the socket for clients");
+	return event_add(&b->readable, NULL) == 0 ? 0 :
+						    stash__fail(STASH_E_SYSTEM, "can't watch the socket for clients");
 }
 
 void

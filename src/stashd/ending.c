@@ -15,8 +15,8 @@
 #include "stashd/server.h"
 
 #define LOOK_US 2000
-#define ANSWERS_NS (5 * STASH__NS_PER_S)  /* for what is under way */
-#define REPORTS_NS (2 * STASH__NS_PER_S)  /* for crash reports that are being written */
+#define ANSWERS_NS (5 * STASH__NS_PER_S)   /* for what is under way */
+#define REPORTS_NS (2 * STASH__NS_PER_S)   /* for crash reports that are being written */
 #define SHUTDOWN_NS (60 * STASH__NS_PER_S) /* for the last commit */
 
 enum ending_step { ENDING_NONE = 0, ENDING_ANSWERS, ENDING_SHUTDOWN, ENDING_AGAIN, ENDING_EXIT, ENDING_DONE };
@@ -40,8 +40,8 @@ finish(struct server *s)
 {
 	if (ending.stored)
 		rundir_clean(s->run_dir);
-	stash__log(s->result < 0 ? LOG_ERR : LOG_NOTICE, "down after %lld s%s%s", (long long)((stash__now_ns() - s->began_ns) / STASH__NS_PER_S),
-	    s->text[0] != '\0' ? ": " : "", s->text);
+	stash__log(s->result < 0 ? LOG_ERR : LOG_NOTICE, "down after %lld s%s%s",
+	    (long long)((stash__now_ns() - s->began_ns) / STASH__NS_PER_S), s->text[0] != '\0' ? ": " : "", s->text);
 	step(ENDING_DONE);
 	event_base_loopbreak(s->events);
 }
@@ -62,7 +62,8 @@ on_shut_down(void *arg, int error, const char *text, struct mail *m)
 		ending.step = ENDING_AGAIN;
 		return;
 	}
-	stash__log(LOG_ERR, "not everything could be stored: %s; it is kept in %s until the next start", text, s->run_dir);
+	stash__log(
+	    LOG_ERR, "not everything could be stored: %s; it is kept in %s until the next start", text, s->run_dir);
 	step(ENDING_EXIT);
 	(void)pidfd_send_signal(s->stash.pidfd, SIGKILL, NULL, 0);
 }
@@ -98,7 +99,8 @@ look(struct server *s)
 	case ENDING_SHUTDOWN:
 		if (waited < SHUTDOWN_NS && k->pid != 0)
 			return;
-		stash__log(LOG_ERR, "the stash process has not stored everything; it is kept in %s until the next start", s->run_dir);
+		stash__log(LOG_ERR,
+		    "the stash process has not stored everything; it is kept in %s until the next start", s->run_dir);
 		if (k->pid != 0)
 			(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
 		step(ENDING_EXIT);

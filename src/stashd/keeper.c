@@ -30,14 +30,14 @@
 #include "stashd/proc.h"
 #include "stashd/vault.h"
 
-#define SILENCE_NS (10 * STASH__NS_PER_S)     /* without a beat: it hangs */
+#define SILENCE_NS (10 * STASH__NS_PER_S) /* without a beat: it hangs */
 #define TICK_MS 1000
-#define SCAN_SOON_NS STASH__NS_PER_S	      /* orphans: after something has died */
-#define SCAN_LATE_NS (30 * STASH__NS_PER_S)   /* and anyway */
-#define HEALTHY_NS (100 * STASH__NS_PER_MS)   /* one that lived that long is followed at once */
+#define SCAN_SOON_NS STASH__NS_PER_S	    /* orphans: after something has died */
+#define SCAN_LATE_NS (30 * STASH__NS_PER_S) /* and anyway */
+#define HEALTHY_NS (100 * STASH__NS_PER_MS) /* one that lived that long is followed at once */
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
-#define FAREWELL_NS (5 * STASH__NS_PER_S)     /* from OVER to its end */
+#define FAREWELL_NS (5 * STASH__NS_PER_S) /* from OVER to its end */
 
 struct keeper {
 	const struct keeper_job *job;
@@ -370,7 +370,8 @@ on_signal(struct keeper *k)
 			if ((int)info.ssi_signo == forwarded[i])
 				k->passed_on |= 1u << i;
 		}
-		if (info.ssi_signo == SIGCHLD && (pid_t)info.ssi_pid != k->pid && k->next_scan > stash__now_ns() + SCAN_SOON_NS)
+		if (info.ssi_signo == SIGCHLD && (pid_t)info.ssi_pid != k->pid &&
+		    k->next_scan > stash__now_ns() + SCAN_SOON_NS)
 			k->next_scan = stash__now_ns() + SCAN_SOON_NS;
 	}
 	if (k->pid != 0)

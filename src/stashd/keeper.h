@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 struct keeper_job {
-	/* Runs in a process of its own, with its end of the socket; returns its exit status.  starts: how many there were
+	/* In a process of its own, with its end of the socket; returns its exit status.  starts: how many there were
 	 * before it. */
 	int (*supervisor)(void *arg, int keeper, uint64_t starts);
 	void *arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * keeplink.c: what the supervisor tells the keeper and asks of it.  The keeper only ever reads, so that waiting for room
+ * keeplink.c: what the supervisor tells the keeper and asks of it.  The keeper always reads, so that waiting for room
  * in this socket is short; if it isn't, the supervisor says so and goes on.
  */
 #include <string.h>

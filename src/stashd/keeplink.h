@@ -25,7 +25,7 @@ struct keeplink {
 void keep_open(struct keeplink *, int fd);
 /* One thing that the keeper has kept; fds are taken over by setting them to -1 in the array, what is left is closed. */
 typedef void keep_item_fn(void *arg, const char *key, pid_t pid, int *fds, int nfds);
-/* Everything, at the beginning of a supervisor's life: waits for it.  *starts: supervisors there were, this one included. */
+/* Everything, at the beginning of a supervisor's life: waits for it.  *starts: supervisors so far, with this one. */
 int keep_fetch(struct keeplink *, keep_item_fn *, void *arg, uint64_t *starts);
 int keep_watch(struct keeplink *, struct event_base *);
 void keep_close(struct keeplink *);

@@ -78,7 +78,8 @@ life_runs(const struct life *l)
 void
 life_key(const struct life *l, char key[LIFE_KEY_MAX])
 {
-	snprintf(key, LIFE_KEY_MAX, "w/%llx/%llx/%s", (unsigned long long)l->incarnation, (unsigned long long)l->start, l->worker->name);
+	snprintf(key, LIFE_KEY_MAX, "w/%llx/%llx/%s", (unsigned long long)l->incarnation, (unsigned long long)l->start,
+	    l->worker->name);
 }
 
 uint64_t

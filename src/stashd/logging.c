@@ -29,11 +29,12 @@ logging_tree(struct server *s)
 	while ((node = sup_next(s->machine, node)) != NULL) {
 		query_fill(s, node, &p);
 		if (p.is_supervisor)
-			stash__log(LOG_NOTICE, "tree: %s: supervisor, %s, %llu restarts", p.child, status_text((enum stash_status)p.status),
-			    (unsigned long long)p.restarts);
+			stash__log(LOG_NOTICE, "tree: %s: supervisor, %s, %llu restarts", p.child,
+			    status_text((enum stash_status)p.status), (unsigned long long)p.restarts);
 		else
-			stash__log(LOG_NOTICE, "tree: %s: %s, process %d, incarnation %llu, version %llu, %llu restarts", p.child,
-			    status_text((enum stash_status)p.status), p.pid, (unsigned long long)p.incarnation, (unsigned long long)p.version,
-			    (unsigned long long)p.restarts);
+			stash__log(LOG_NOTICE,
+			    "tree: %s: %s, process %d, incarnation %llu, version %llu, %llu restarts", p.child,
+			    status_text((enum stash_status)p.status), p.pid, (unsigned long long)p.incarnation,
+			    (unsigned long long)p.version, (unsigned long long)p.restarts);
 	}
 }

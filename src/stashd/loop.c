@@ -98,7 +98,8 @@ static void
 on_keeper_lost(void *arg)
 {
 	(void)arg;
-	stash__log(LOG_ALERT, "the keeper is dead: this supervisor goes on, but nobody will replace it; restart stashd soon");
+	stash__log(
+	    LOG_ALERT, "the keeper is dead: this supervisor goes on, but nobody will replace it; restart stashd soon");
 	/* What workers leave behind comes here from now on. */
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
 }
@@ -121,8 +122,8 @@ server_up(struct server *s)
 	s->up = true;
 	humanize_number(bytes, 7, (int64_t)used, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
 	humanize_number(quota, 7, (int64_t)s->config->store_bytes, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
-	stash__log(LOG_NOTICE, "up: %s, run directory %s, %u workers, store of %s (limit %s); %s", s->dir, s->run_dir, s->nworkers, bytes,
-	    quota, s->found[0] != '\0' ? s->found : "nothing to recover");
+	stash__log(LOG_NOTICE, "up: %s, run directory %s, %u workers, store of %s (limit %s); %s", s->dir, s->run_dir,
+	    s->nworkers, bytes, quota, s->found[0] != '\0' ? s->found : "nothing to recover");
 }
 
 void
@@ -134,7 +135,8 @@ server_done(struct server *s, const struct sup_action *a)
 	if (result == STASH_E_ESCALATED)
 		snprintf(text, sizeof(text), "the top supervisor gave up: more restarts than its intensity allows");
 	else if (result < 0)
-		snprintf(text, sizeof(text), "the tree couldn't be started: %s", a->term[0] != '\0' ? a->term : stash_strerror(result));
+		snprintf(text, sizeof(text), "the tree couldn't be started: %s",
+		    a->term[0] != '\0' ? a->term : stash_strerror(result));
 	server_over(s, result, text);
 }
 
@@ -163,7 +165,8 @@ take_signals(struct server *s)
 	for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
 		sigaddset(&set, taken[i]);
 	(void)sigaction(SIGPIPE, &ignore, NULL);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || (s->signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 ||
+	    (s->signals_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
 		return stash__fail_errno("can't take signals");
 	return 0;
 }

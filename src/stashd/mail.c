@@ -53,7 +53,7 @@ mail_send(int fd, const struct stash_buf *buf, const int *fds, int nfds)
 	return stash__sock_send(fd, data, len, fds, nfds);
 }
 
-/* Room in the socket, or a short while: the kernel may also be short of descriptors in flight, which poll doesn't tell. */
+/* Room in the socket, or a short while: the kernel may lack descriptors in flight, which poll doesn't tell. */
 static void
 wait_room(int fd)
 {
@@ -88,7 +88,8 @@ mail_recv(int fd, struct mail *m)
 	if (incoming[depth] == NULL && (incoming[depth] = malloc(STASH__WIRE_MAX)) == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for messages");
 	memset(m, 0, sizeof(*m));
-	result = stash__sock_recv(fd, incoming[depth], STASH__WIRE_MAX, &len, m->fds, STASH__SOCK_FDS, &m->nfds, MSG_DONTWAIT);
+	result = stash__sock_recv(
+	    fd, incoming[depth], STASH__WIRE_MAX, &len, m->fds, STASH__SOCK_FDS, &m->nfds, MSG_DONTWAIT);
 	if (result < 0)
 		return result;
 	stash_view_init(&m->view, incoming[depth++], len);

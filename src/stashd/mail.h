@@ -30,12 +30,13 @@ int mail_send_wait(int fd, const struct stash_buf *, const int *fds, int nfds, i
 struct mail {
 	int64_t type;
 	uint64_t number;
-	struct stash_view view; /* what follows */
+	struct stash_view view;	  /* what follows */
 	int fds[STASH__SOCK_FDS]; /* what isn't taken by mail_take_fd() is closed by mail_done() */
 	int nfds;
 };
 
-/* 0: to be ended by mail_done(); STASH_E_PENDING: nothing there; _DOWN: the other side is gone; else a bad message, dropped. */
+/* 0: to be ended by mail_done(); STASH_E_PENDING: nothing there; _DOWN: the other side is gone;
+ * else a bad message, dropped. */
 int mail_recv(int fd, struct mail *);
 /* Descriptor i is the caller's from now on; -1 if the message has none there. */
 int mail_take_fd(struct mail *, int i);
@@ -51,8 +52,8 @@ struct outbox {
 	struct event writable;
 	bool waiting; /* the event is set */
 	STAILQ_HEAD(, outbox_item) items;
-	size_t bytes;	 /* that wait */
-	int64_t since;	 /* when the first of them began to wait */
+	size_t bytes;			      /* that wait */
+	int64_t since;			      /* when the first of them began to wait */
 	void (*broken)(void *arg, int error); /* the other side is gone: from the event, never from outbox_send() */
 	void *arg;
 };

@@ -4,7 +4,7 @@
  * keeper has the descriptors, then the worker, and only then the client; so whoever dies between leaves nothing that
  * somebody uses and nobody knows.
  *
- *	asked for -> row asked of the stash -> placed -> attached -> its client goes -> worker deletes the row -> dropped
+ *	asked for -> row asked of the stash -> placed -> attached -> its client goes -> the row is deleted -> dropped
  *	                                          |                                        ^
  *	                                          +--- nobody presents it for 30 s --------+
  */
@@ -165,7 +165,7 @@ mailroom_attach_all(struct life *l)
 		attach(l, c);
 }
 
-/* A channel of which only the row is left: an empty one stands for it, so that the worker has something to let go of. */
+/* A channel of which only the row is left: an empty one stands for it, for the worker to let go of. */
 static int
 stand_in(struct channel *c)
 {
@@ -498,7 +498,8 @@ mailroom_peer_gone(struct peer *p)
 /* ---- after a takeover ---- */
 
 int
-mailroom_restore(struct server *s, struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell)
+mailroom_restore(
+    struct server *s, struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell)
 {
 	struct channel *c = mailroom_find(s, id) == NULL ? create(w, id, uid, pid) : NULL;
 
@@ -543,7 +544,8 @@ is_abandoned(const struct channel *c)
 	struct stash__channel_page page;
 	uint64_t start;
 
-	if (c->memfd >= 0 && pread(c->memfd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) && page.client_closed != 0)
+	if (c->memfd >= 0 && pread(c->memfd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
+	    page.client_closed != 0)
 		return true;
 	return c->pid != 0 && stash__start_time((pid_t)c->pid, &start) == STASH_E_NOENT;
 }

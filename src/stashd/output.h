@@ -12,7 +12,7 @@
 
 enum { OUTPUT_LINE_MAX = 1500, OUTPUT_TURN_MAX = 64 * 1024 };
 
-/* Bytes to lines: a line ends at a newline, or where it has OUTPUT_LINE_MAX bytes; what follows up to the newline is its
+/* Bytes to lines: a line ends at a newline, or where it has OUTPUT_LINE_MAX bytes; what follows up to the newline is
  * next line. */
 struct output_lines {
 	char *part; /* what has no end yet; NULL: nothing */

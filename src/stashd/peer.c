@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * peer.c: one client or tool: its requests, what it waits for, its end.  Nobody ever waits for a client: what it does not
+ * peer.c: one client or tool: its requests, what it waits for, its end.  Nobody waits for a client: what it does not
  * read is kept for a while, up to a bound, and then the client is dropped.
  */
 #include <errno.h>
@@ -150,7 +150,8 @@ expected(struct server *s, const char *name)
 
 /* OPEN and AWAIT: now, or when the worker runs. */
 static void
-wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t number, const char *name, uint64_t ring_bytes, int64_t deadline)
+wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t number, const char *name,
+    uint64_t ring_bytes, int64_t deadline)
 {
 	const struct sup_node *node = sup_find_name(p->server->machine, name);
 	struct worker *w = node != NULL ? worker_get(p->server, name) : expected(p->server, name);
@@ -188,8 +189,8 @@ on_hello(struct peer *p, struct mail *m)
 	if (p->bell >= 0 || stash_view_end(&m->view) < 0)
 		error = stash__fail(STASH_E_PROTO, "this is no hello");
 	else if (version != STASH__WIRE_VERSION)
-		error = stash__fail(STASH_E_FORMAT, "stashd speaks version %d of this protocol, you version %lld", STASH__WIRE_VERSION,
-		    (long long)version);
+		error = stash__fail(STASH_E_FORMAT, "stashd speaks version %d of this protocol, you version %lld",
+		    STASH__WIRE_VERSION, (long long)version);
 	else if (p->uid != 0 && p->uid != geteuid())
 		error = stash__fail(STASH_E_ACCES, "only user %u may use this stashd", (unsigned)geteuid());
 	strlcpy(p->label, label, sizeof(p->label));
@@ -298,7 +299,9 @@ on_close(struct peer *p, struct mail *m)
 static void
 on_text(struct peer *p, struct mail *m)
 {
-	const char *text = m->type == STASH__B_LIST || m->type == STASH__B_PING || m->type == STASH__B_STOP ? "" : stash_view_text(&m->view);
+	const char *text = m->type == STASH__B_LIST || m->type == STASH__B_PING || m->type == STASH__B_STOP ?
+	    "" :
+	    stash_view_text(&m->view);
 
 	if (stash_view_end(&m->view) < 0)
 		return;
@@ -344,7 +347,8 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_AWAIT] = on_await,
 		[STASH__B_CANCEL] = on_cancel,
 	};
-	bool known = m->type >= 0 && m->type < (int64_t)(sizeof(with_items) / sizeof(with_items[0])) && with_items[m->type] != NULL;
+	bool known = m->type >= 0 && m->type < (int64_t)(sizeof(with_items) / sizeof(with_items[0])) &&
+	    with_items[m->type] != NULL;
 
 	if (!known || (p->bell < 0 && m->type != STASH__B_HELLO)) {
 		peer_done(p, m->number, STASH_E_PROTO, "a request of an unknown kind, or before the hello", "");
@@ -466,7 +470,8 @@ peers_tick(struct server *s, int64_t now)
 		(void)broker_accept(s);
 	TAILQ_FOREACH(p, &s->broker.peers, link) {
 		if (p->outbox.waiting && now - p->outbox.since > UNREAD_NS) {
-			stash__log(LOG_WARNING, "client %s (process %u) doesn't read what it has asked for: dropped", p->label, p->pid);
+			stash__log(LOG_WARNING, "client %s (process %u) doesn't read what it has asked for: dropped",
+			    p->label, p->pid);
 			doom(p);
 		}
 		for (wait = TAILQ_FIRST(&p->waits); wait != NULL; wait = next) {

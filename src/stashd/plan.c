@@ -75,7 +75,8 @@ pack_behaviour(struct plan_table *t, const struct stash_child_spec *spec, struct
 	int64_t place;
 
 	if (b == NULL && (b = find_named(t, spec->behaviour_name)) == NULL)
-		return stash__fail(STASH_E_SPEC, "behaviour_name: \"%s\" is none of the options' behaviours", spec->behaviour_name);
+		return stash__fail(
+		    STASH_E_SPEC, "behaviour_name: \"%s\" is none of the options' behaviours", spec->behaviour_name);
 	if (b->name == NULL)
 		return stash__fail(STASH_E_SPEC, "behaviour: it has no name");
 	place = table_add(t, b);
@@ -139,7 +140,8 @@ read_behaviour(struct plan *p, const struct plan_table *t, struct stash_view *vi
 	int64_t place = stash__view_range(view, 0, INT32_MAX);
 	const char *name = stash_view_text(view);
 
-	p->behaviour = (size_t)place < t->n && strcmp(t->at[place]->name, name) == 0 ? t->at[place] : find_named(t, name);
+	p->behaviour = (size_t)place < t->n && strcmp(t->at[place]->name, name) == 0 ? t->at[place] :
+										       find_named(t, name);
 	if (p->behaviour == NULL)
 		return stash__fail(STASH_E_NOENT, "this program has no behaviour \"%s\"", name);
 	return 0;

@@ -236,7 +236,8 @@ reply_children(struct server *s, const struct wait *wait, const struct sup_actio
 		} else {
 			memset(&process, 0, sizeof(process));
 			strlcpy(process.id, a->children[i].id, sizeof(process.id));
-			process.status = a->children[i].state == SUP_CHILD_RESTARTING ? STASH_RESTARTING : STASH_STOPPED;
+			process.status = a->children[i].state == SUP_CHILD_RESTARTING ? STASH_RESTARTING :
+											STASH_STOPPED;
 			process.is_supervisor = a->children[i].type == SUP_SUPERVISOR;
 		}
 		list_add(&list, &process);
@@ -273,7 +274,8 @@ query_kill(struct peer *p, uint64_t number, const char *name, int signal)
 	else if (w->now == NULL || !life_runs(w->now))
 		peer_done(p, number, STASH_E_DOWN, "it has no process at the moment", "");
 	else if (pidfd_send_signal(w->now->pidfd, signal, NULL, 0) < 0)
-		peer_done(p, number, stash__fail_errno("%s: can't be sent signal %d", name, signal), stash_errmsg(), "");
+		peer_done(
+		    p, number, stash__fail_errno("%s: can't be sent signal %d", name, signal), stash_errmsg(), "");
 	else
 		peer_done(p, number, 0, "", "");
 }

@@ -85,7 +85,8 @@ flush_soon(struct server *s)
 }
 
 static void
-wait_in_line(struct server *s, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
+wait_in_line(
+    struct server *s, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	struct records_row *row = malloc(sizeof(*row) + key_len + value_len);
 	struct records *r = &s->records;
@@ -117,7 +118,8 @@ add(struct records *r, uint32_t db, bool gone, const void *key, size_t key_len, 
 
 /* Into the batch; a full one is submitted first.  STASH_E_BUSY: no room now. */
 static int
-add_or_submit(struct records *r, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
+add_or_submit(
+    struct records *r, uint32_t db, bool gone, const void *key, size_t key_len, const void *value, size_t value_len)
 {
 	int result = add(r, db, gone, key, key_len, value, value_len);
 
@@ -174,7 +176,8 @@ records_tick(struct server *s)
 	if (!r->open)
 		return;
 	while ((row = STAILQ_FIRST(&r->backlog)) != NULL) {
-		int result = add_or_submit(r, row->db, row->gone, row->data, row->key_len, row->data + row->key_len, row->value_len);
+		int result = add_or_submit(
+		    r, row->db, row->gone, row->data, row->key_len, row->data + row->key_len, row->value_len);
 
 		if (result == STASH_E_BUSY)
 			break;

@@ -28,9 +28,9 @@ struct report {
 	uint64_t incarnation;
 	int pid;
 	struct verdict v;
-	char death[STASH__BOX_TEXT * 2 + 100]; /* how it died */
+	char death[STASH__BOX_TEXT * 2 + 100];		       /* how it died */
 	char message[STASH_TAG_MAX + 5 * PAYLOAD_SHOWN + 200]; /* what was in hand; "": nothing */
-	struct stash__base *base; /* NULL: there was none */
+	struct stash__base *base;			       /* NULL: there was none */
 	struct status *status;
 };
 
@@ -75,15 +75,18 @@ describe_death(const struct life *l, const struct verdict *v, char *text, size_t
 	proc_describe(l->wait_status, how, sizeof(how));
 	if (c->present == 2) {
 		stash__escape(why, sizeof(why), c->text, strlen(c->text));
-		snprintf(text, size, "%s: %s", c->code < 0 ? stash_errname(c->code) : "a callback's result that means nothing", why);
+		snprintf(text, size, "%s: %s",
+		    c->code < 0 ? stash_errname(c->code) : "a callback's result that means nothing", why);
 	} else if (c->present == 1 && c->sender != 0) {
 		proc_signal_name(c->signal, name, sizeof(name));
 		snprintf(text, size, "%s, sent by process %d (%s)", name, c->sender, how);
 	} else if (c->present == 1) {
 		proc_signal_name(c->signal, name, sizeof(name));
-		snprintf(text, size, "%s, code %d, address 0x%llx (%s)", name, c->code, (unsigned long long)c->address, how);
+		snprintf(
+		    text, size, "%s, code %d, address 0x%llx (%s)", name, c->code, (unsigned long long)c->address, how);
 	} else {
-		snprintf(text, size, "%s%s", how, v->own_fault && WIFEXITED(l->wait_status) && l->wait_status >= 0 ? ", unasked" : "");
+		snprintf(text, size, "%s%s", how,
+		    v->own_fault && WIFEXITED(l->wait_status) && l->wait_status >= 0 ? ", unasked" : "");
 	}
 }
 
@@ -120,8 +123,8 @@ read_payload(const struct channel *c, uint64_t number, unsigned char *to, size_t
 	struct stash__frame frame;
 	uint64_t at;
 
-	if (c->memfd < 0 || pread(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page) || page.ring_bytes < STASH__RING_MIN ||
-	    page.ring_bytes > STASH__RING_MAX)
+	if (c->memfd < 0 || pread(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page) ||
+	    page.ring_bytes < STASH__RING_MIN || page.ring_bytes > STASH__RING_MAX)
 		return false;
 	at = atomic_load(&page.req_head);
 	for (int i = 0; i < WALK_MAX; i++) {
@@ -155,7 +158,8 @@ describe_message(const struct worker *w, const struct verdict *v, char *text, si
 	n = snprintf(text, size, "%s %s, %llu bytes", kind_text(v->kind), tag, (unsigned long long)v->len);
 	if (v->number != 0 && c != NULL && read_payload(c, v->number, payload, &len)) {
 		stash__escape(shown, sizeof(shown), payload, len);
-		n += snprintf(text + n, size - (size_t)n, ": \"%s\"%s, from process %u", shown, len < v->len ? "..." : "", c->pid);
+		n += snprintf(text + n, size - (size_t)n, ": \"%s\"%s, from process %u", shown,
+		    len < v->len ? "..." : "", c->pid);
 	}
 	if (v->verdict != STASH__VERDICT_NONE)
 		snprintf(text + n, size - (size_t)n, "; attempt %u: %s", v->attempts, verdict_text(v->verdict));
@@ -170,16 +174,17 @@ report_begin(struct life *l, const struct verdict *v)
 	struct report *r;
 	char death[sizeof(r->death)], message[sizeof(r->message)];
 
-	if (l->node == 0 || l->lost || l->phase == LIFE_LOADING || l->cause != STASH__CAUSE_EXIT || l->answer == STASH_IGNORE)
+	if (l->node == 0 || l->lost || l->phase == LIFE_LOADING || l->cause != STASH__CAUSE_EXIT ||
+	    l->answer == STASH_IGNORE)
 		return NULL;
 	if (!v->own_fault && l->wait_status >= 0 && WIFEXITED(l->wait_status))
 		return NULL; /* it wanted to end */
 	describe_death(l, v, death, sizeof(death));
 	describe_message(w, v, message, sizeof(message));
 	r = v->own_fault ? calloc(1, sizeof(*r)) : NULL;
-	records_event(l->server, STASH_EV_EXITED, v->own_fault ? STASH_REASON_CRASH : STASH_REASON_KILLED, w->path, w->name,
-	    "incarnation %llu, process %d: %s%s%s", (unsigned long long)l->incarnation, (int)l->pid, death, message[0] != '\0' ? "; " : "",
-	    message);
+	records_event(l->server, STASH_EV_EXITED, v->own_fault ? STASH_REASON_CRASH : STASH_REASON_KILLED, w->path,
+	    w->name, "incarnation %llu, process %d: %s%s%s", (unsigned long long)l->incarnation, (int)l->pid, death,
+	    message[0] != '\0' ? "; " : "", message);
 	if (r == NULL) {
 		if (message[0] != '\0')
 			stash__log(LOG_WARNING, "%s: it had in hand: %s", w->name, message);
@@ -215,7 +220,8 @@ log_state(const struct report *r, char *text)
 		stash__log(LOG_ERR, "%s:   state: nothing was ever committed", name);
 		return;
 	}
-	stash__log(LOG_ERR, "%s:   state, version %llu%s", name, (unsigned long long)r->base->version, text[0] == '\0' ? ", can't be shown" : ":");
+	stash__log(LOG_ERR, "%s:   state, version %llu%s", name, (unsigned long long)r->base->version,
+	    text[0] == '\0' ? ", can't be shown" : ":");
 	while ((line = strsep(&text, "\n")) != NULL) {
 		if (line[0] != '\0')
 			stash__log(LOG_ERR, "%s:     %s", name, line);
@@ -227,8 +233,9 @@ log_report(struct report *r, char *state)
 {
 	const char *name = r->worker->name;
 
-	stash__log(LOG_ERR, "%s: crash report: incarnation %llu, process %d, %llu crashes without a message handled well in between", name,
-	    (unsigned long long)r->incarnation, r->pid, (unsigned long long)r->v.crashes);
+	stash__log(LOG_ERR,
+	    "%s: crash report: incarnation %llu, process %d, %llu crashes without a message handled well in between",
+	    name, (unsigned long long)r->incarnation, r->pid, (unsigned long long)r->v.crashes);
 	stash__log(LOG_ERR, "%s:   ended by %s", name, r->death);
 	if (r->message[0] != '\0')
 		stash__log(LOG_ERR, "%s:   in hand: %s", name, r->message);

@@ -231,7 +231,8 @@ put_layout(struct server *s, const struct records_layout *l)
 }
 
 void
-records_layout(struct server *s, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len)
+records_layout(
+    struct server *s, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len)
 {
 	struct records_layout *l = find_layout(s, layout, version);
 
@@ -270,11 +271,14 @@ records_layouts_free(struct server *s)
 /* ---- events ---- */
 
 void
-records_event(struct server *s, enum stash_event_type type, enum stash_reason reason, const char *child, const char *name, const char *fmt, ...)
+records_event(struct server *s, enum stash_event_type type, enum stash_reason reason, const char *child,
+    const char *name, const char *fmt, ...)
 {
 	struct stash_buf *buf = &s->records.scratch;
 	char text[STASH__EVENT_TEXT_MAX + 1];
-	struct stash_event event = { .time_ns = stash__time_ns(), .type = type, .reason = reason, .child = child, .name = name, .text = text };
+	struct stash_event event = {
+		.time_ns = stash__time_ns(), .type = type, .reason = reason, .child = child, .name = name, .text = text
+	};
 	const void *value;
 	size_t len;
 	va_list ap;
@@ -342,13 +346,15 @@ records_report(struct server *s, const struct sup_action *a)
 		break;
 	case SUP_REP_ESCALATED:
 		stash__log(LOG_ERR, "%s: more restarts than allowed: it ends, with all its children", a->path);
-		records_event(s, STASH_EV_ESCALATED, STASH_REASON_SHUTDOWN, a->path, a->name, "more restarts than allowed");
+		records_event(
+		    s, STASH_EV_ESCALATED, STASH_REASON_SHUTDOWN, a->path, a->name, "more restarts than allowed");
 		break;
 	case SUP_REP_AUTO_SHUTDOWN:
 		stash__log(LOG_INFO, "%s: its significant children have ended: it ends", a->path);
 		break;
 	case SUP_REP_KILLED:
-		stash__log(LOG_WARNING, "%s: its time was over%s%s: killed", a->path, a->term[0] != '\0' ? ", " : "", a->term);
+		stash__log(
+		    LOG_WARNING, "%s: its time was over%s%s: killed", a->path, a->term[0] != '\0' ? ", " : "", a->term);
 		break;
 	}
 }

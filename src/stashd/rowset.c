@@ -87,7 +87,8 @@ keep_last(struct rowset *r)
 		qsort(r->items, r->nitems, sizeof(*r->items), compare);
 	for (size_t i = 0; i < r->nitems; i++) {
 		struct rowset_item *item = &r->items[i];
-		bool last = i + 1 == r->nitems || r->items[i + 1].row.db != item->row.db || strcmp(r->items[i + 1].key, item->key) != 0;
+		bool last = i + 1 == r->nitems || r->items[i + 1].row.db != item->row.db ||
+		    strcmp(r->items[i + 1].key, item->key) != 0;
 
 		if (last && !item->row.gone)
 			r->items[n++] = *item;

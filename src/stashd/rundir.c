@@ -101,7 +101,8 @@ rundir_base(char base[PATH_MAX])
 	}
 	if (base[0] != '\0')
 		return 0;
-	return stash__fail(STASH_E_SYSTEM, "no directory for slots and socket can be had; the last one tried: %s", stash_errmsg());
+	return stash__fail(
+	    STASH_E_SYSTEM, "no directory for slots and socket can be had; the last one tried: %s", stash_errmsg());
 }
 
 /* ---- one run directory ---- */
@@ -114,7 +115,8 @@ rundir_has_slots(const char *run_dir)
 	bool found = false;
 	DIR *dir;
 
-	if (snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) >= (int)sizeof(path) || (dir = opendir(path)) == NULL)
+	if (snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) >= (int)sizeof(path) ||
+	    (dir = opendir(path)) == NULL)
 		return false;
 	while (!found && (entry = readdir(dir)) != NULL)
 		found = entry->d_name[0] != '.';
@@ -146,7 +148,8 @@ choose(const char *asked, struct stash__info *info)
 		strlcpy(chosen, asked, sizeof(chosen));
 	} else {
 		result = rundir_base(base);
-		if (result == 0 && snprintf(chosen, sizeof(chosen), "%s/%s", base, info->id_text) >= (int)sizeof(chosen))
+		if (result == 0 &&
+		    snprintf(chosen, sizeof(chosen), "%s/%s", base, info->id_text) >= (int)sizeof(chosen))
 			result = stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", base);
 	}
 	if (result == 0)
@@ -170,7 +173,8 @@ rundir_prepare(const char *dir, const char *asked, struct stash__info *info)
 	if (result < 0)
 		return result;
 	if (!is_new && strcmp(noted, info->run_dir) != 0 && rundir_has_slots(noted)) {
-		stash__log(LOG_WARNING, "%s: holds what was left there: used once more, in place of %s", noted, info->run_dir);
+		stash__log(
+		    LOG_WARNING, "%s: holds what was left there: used once more, in place of %s", noted, info->run_dir);
 		strlcpy(info->run_dir, noted, sizeof(info->run_dir));
 	}
 	result = make(info->run_dir);

@@ -2,15 +2,15 @@
 /*
  * server.h: the inside of the supervisor process: one struct server, shared by the files of this folder.
  *
- *   loop.c       the process: set up, ticks, signals, the end         turn.c     events to the tree machine, its actions
- *   takeover.c   what the last supervisor left                        records.c  rows to the stash; rows.c: which ones
- *   workers.c    names and what belongs to them                       plan.c     a spec's part that only stashd understands
- *   life.c       one incarnation: START, GO; word.c: what it says     reap.c     its death, retire, the last reap
- *   ahead.c      processes that are made before their turn            adopt.c    processes and channels taken over
- *   spawn.c      making the process; birth.c: its first steps         report.c   crash reports; status.c: its state as text
- *   output.c     stdout and stderr of workers                         stashlink.c, stashrequest.c  the stash process
- *   broker.c     who may connect; peer.c: one client                  query.c    what is asked about the tree
- *   mailroom.c   channels                                             down.c     channels of a worker that won't come back
+ *   loop.c       the process: set up, ticks, signals, the end      turn.c     events to the tree machine, its actions
+ *   takeover.c   what the last supervisor left                     records.c  rows to the stash; rows.c: which ones
+ *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
+ *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
+ *   ahead.c      processes that are made before their turn         adopt.c    processes and channels taken over
+ *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c: state as text
+ *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
+ *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
+ *   mailroom.c   channels                                          down.c     channels of a worker that is over
  */
 #ifndef STASHD_SERVER_H
 #define STASHD_SERVER_H
@@ -54,8 +54,8 @@ enum life_phase {
 	LIFE_LOADING = 1,  /* forked; it waits for its go */
 	LIFE_STARTING = 2, /* let go; its init runs */
 	LIFE_READY = 3,
-	LIFE_DEAD = 4,	   /* its pidfd says so; how it died is being asked */
-	LIFE_RETIRING = 5  /* the machine knows; the stash has been asked to retire it */
+	LIFE_DEAD = 4,	  /* its pidfd says so; how it died is being asked */
+	LIFE_RETIRING = 5 /* the machine knows; the stash has been asked to retire it */
 };
 
 struct life {
@@ -72,12 +72,12 @@ struct life {
 	struct event dead, readable;
 	struct outbox outbox;
 	struct output output;
-	bool adopted;  /* a child of the keeper, not ours */
-	bool stranger; /* nobody's child: only its slot names it */
-	bool asked;    /* it was told to stop, or killed, by us */
-	bool lost;     /* it was forked by a supervisor that died before it let it go */
+	bool adopted;	    /* a child of the keeper, not ours */
+	bool stranger;	    /* nobody's child: only its slot names it */
+	bool asked;	    /* it was told to stop, or killed, by us */
+	bool lost;	    /* it was forked by a supervisor that died before it let it go */
 	struct event again; /* the stash couldn't retire it yet */
-	int answer;    /* LIFE_NO_ANSWER, or what READY said */
+	int answer;	    /* LIFE_NO_ANSWER, or what READY said */
 	int wait_status;
 	enum stash__cause cause;
 	struct stash__crash crash; /* out of the black box, before it is cleared */
@@ -111,7 +111,7 @@ bool life_runs(const struct life *); /* not dead */
 void ahead_make(struct server *, const struct sup_node *behind);
 /* Its process is needed now: what was made of it; NULL: nothing. */
 struct life *ahead_take(struct worker *, uint64_t start);
-void ahead_dead(struct life *); /* if it was one of them, it is now among the dying */
+void ahead_dead(struct life *);	  /* if it was one of them, it is now among the dying */
 void ahead_look(struct server *); /* ends those whose turn won't come */
 
 /* reap.c */
@@ -131,20 +131,20 @@ struct worker {
 	bool callable; /* false: a program without libstash, or a child without a name */
 	struct sup_spec *spec;
 	struct plan plan;
-	char *why; /* its last start failed; NULL: nothing is known of that */
-	uint64_t node, start;	   /* of the machine's START that waits for a process; start 0: none */
-	uint64_t listed;	   /* the node under which it is found; 0: none */
-	uint64_t incarnation;	   /* the last number given */
-	enum stash_status status;  /* as the machine said last; 0: nothing yet */
-	int64_t since_ns;	   /* CLOCK_REALTIME of that */
+	char *why;		  /* its last start failed; NULL: nothing is known of that */
+	uint64_t node, start;	  /* of the machine's START that waits for a process; start 0: none */
+	uint64_t listed;	  /* the node under which it is found; 0: none */
+	uint64_t incarnation;	  /* the last number given */
+	enum stash_status status; /* as the machine said last; 0: nothing yet */
+	int64_t since_ns;	  /* CLOCK_REALTIME of that */
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN } slot;
 	int bell;
-	struct life *now;	   /* the newest; NULL: none */
-	struct life *ahead;	   /* made before its START; NULL: none */
+	struct life *now;   /* the newest; NULL: none */
+	struct life *ahead; /* made before its START; NULL: none */
 	LIST_HEAD(, life) dying;
 	LIST_HEAD(, channel) channels;
-	TAILQ_HEAD(, wait) waits;  /* clients that wait until it runs */
-	bool down_due;		   /* no next one comes: its channels go, as soon as the last one is retired */
+	TAILQ_HEAD(, wait) waits; /* clients that wait until it runs */
+	bool down_due;		  /* no next one comes: its channels go, as soon as the last one is retired */
 };
 RB_HEAD(worker_names, worker);
 RB_HEAD(worker_nodes, worker);
@@ -184,10 +184,10 @@ struct channel {
 	uint8_t id[STASH__ID];
 	int memfd, bell; /* the client's */
 	uint32_t place, uid, pid;
-	bool placed;	  /* the row is made */
-	bool gone;	  /* the client is dead: the worker is to delete the row */
-	bool wanted;	  /* peer waits for CHANNEL with this number */
-	bool presented;	  /* that was a PRESENT */
+	bool placed;	/* the row is made */
+	bool gone;	/* the client is dead: the worker is to delete the row */
+	bool wanted;	/* peer waits for CHANNEL with this number */
+	bool presented; /* that was a PRESENT */
 	uint64_t number, ring_bytes;
 	int64_t silent_since; /* nobody has presented it since */
 };
@@ -205,13 +205,14 @@ void mailroom_attach_all(struct life *);
 void mailroom_detached(struct life *, const uint8_t id[STASH__ID]);
 void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text);
 /* What the keeper had; a row that only the slot has. */
-int mailroom_restore(struct server *, struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell);
+int mailroom_restore(
+    struct server *, struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell);
 void mailroom_row(struct worker *, const uint8_t id[STASH__ID], uint32_t place, uint32_t uid);
 void mailroom_rows_known(struct worker *);
 /* Channels whose client hasn't come back in time are let go. */
 void mailroom_tick(struct server *, int64_t now_ns);
 struct channel *mailroom_find(struct server *, const uint8_t id[STASH__ID]);
-void mailroom_drop(struct channel *); /* the row is gone: frees it, here and with the keeper */
+void mailroom_drop(struct channel *);	    /* the row is gone: frees it, here and with the keeper */
 void mailroom_delete_row(struct channel *); /* no worker runs: by the stash, then drop */
 void mailroom_tell_down(struct channel *, int error, const char *text);
 void mailroom_free(struct server *);
@@ -233,7 +234,7 @@ struct wait {
 	struct peer *peer;
 	struct worker *worker; /* OPEN, AWAIT; else NULL */
 	enum wait_kind kind;
-	int64_t type; /* of the request */
+	int64_t type;	     /* of the request */
 	uint64_t number, id; /* id: the machine's, or the stash's */
 	uint64_t ring_bytes;
 	int64_t deadline;
@@ -334,7 +335,8 @@ void records_del(struct server *, uint32_t db, const void *key, size_t key_len);
 void records_submit(struct server *);
 void records_tick(struct server *);
 void records_tree(struct server *, const char *key, bool gone);
-void records_tree_forget(struct server *, const char *key, unsigned parts); /* parts: 0 if that isn't known from outside */
+void records_tree_forget(
+    struct server *, const char *key, unsigned parts);		      /* parts: 0 if that isn't known from outside */
 void records_parts(struct server *, const char *key, unsigned parts); /* a row that was read had so many */
 size_t records_part_key(char out[SUP_KEY_MAX + 4], const char *key, unsigned part);
 bool records_is_part(const char *key);
@@ -342,10 +344,11 @@ void records_registry(struct worker *, bool gone);
 /* A layout's packed fields; NULL: it was never told. */
 const void *records_fields(struct server *, const char *layout, uint32_t version, uint64_t *image_len, size_t *len);
 void records_layouts_free(struct server *);
-void records_layout(struct server *, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len);
+void records_layout(
+    struct server *, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len);
 /* A line of the event log. */
-void records_event(struct server *, enum stash_event_type, enum stash_reason, const char *child, const char *name, const char *fmt, ...)
-    STASH_PRINTF(6, 7);
+void records_event(struct server *, enum stash_event_type, enum stash_reason, const char *child, const char *name,
+    const char *fmt, ...) STASH_PRINTF(6, 7);
 /* REPORT came out of the machine: log and event. */
 void records_report(struct server *, const struct sup_action *);
 
@@ -368,7 +371,8 @@ void reports_free(struct server *); /* those under way are dropped */
 
 /* status.c: a state as text, by a process of its own. */
 struct status;
-/* layout_fields: packed; NULL: none are known.  image is borrowed for the call.  done is called once, never from here, with
+/* layout_fields: packed; NULL: none are known.  image is borrowed for the call.  done is called once, never from here,
+ * with
  * what was written within a second, or with "".  NULL: no process can be made. */
 struct status *status_begin(struct server *, const struct plan *, const struct stash__base *, const void *layout_fields,
     size_t len, void (*done)(void *arg, const char *text), void *arg);
@@ -421,8 +425,8 @@ struct server {
 	LIST_HEAD(, report) reports;
 	struct takeover *takeover; /* during SERVER_BOOT */
 	unsigned nworkers, recovered;
-	bool up;	/* the tree has started as a whole; after a takeover it counts as that */
-	bool was_clean; /* the last stashd here had ended in order */
+	bool up;	 /* the tree has started as a whole; after a takeover it counts as that */
+	bool was_clean;	 /* the last stashd here had ended in order */
 	char found[256]; /* what the stash has found, in words */
 };
 
@@ -441,7 +445,7 @@ int server_run(const struct server_job *, int keeper, uint64_t starts);
 void server_over(struct server *, int result, const char *text);
 /* Arms the timer for the machine. */
 void server_arm(struct server *);
-void server_up(struct server *);   /* the machine's UP */
+void server_up(struct server *);			      /* the machine's UP */
 void server_done(struct server *, const struct sup_action *); /* the machine's DONE */
 void server_stop(struct server *, const char *who);
 
@@ -449,8 +453,8 @@ void server_stop(struct server *, const char *who);
 void logging_tree(struct server *);
 
 /* takeover.c */
-int takeover_begin(struct server *); /* fetches from the keeper */
-void takeover_stash_up(struct server *); /* the stash answers */
+int takeover_begin(struct server *);	  /* fetches from the keeper */
+void takeover_stash_up(struct server *);  /* the stash answers */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
 void takeover_free(struct server *);
 

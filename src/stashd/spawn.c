@@ -36,7 +36,7 @@
 
 static struct {
 	int fds[BANKS][2];
-	bool full[BANKS]; /* a child's descriptors stand there */
+	bool full[BANKS];  /* a child's descriptors stand there */
 	stash__half *used; /* shared with the children: a token, until the child has a table of its own */
 	int null;
 	uint32_t next_token;
@@ -138,7 +138,8 @@ run_shared(void (*child)(void *, int, int), void *arg, const struct spawn_bank *
 
 /* False: no child by this way. */
 static bool
-make_shared(void (*child)(void *, int, int), void *arg, int first, int second, struct spawn_bank *bank, pid_t *pid, int *pidfd)
+make_shared(
+    void (*child)(void *, int, int), void *arg, int first, int second, struct spawn_bank *bank, pid_t *pid, int *pidfd)
 {
 	struct clone_args args = { .flags = CLONE_FILES | CLONE_PIDFD | CLONE_CLEAR_SIGHAND, .exit_signal = SIGCHLD };
 	long result;
@@ -167,7 +168,8 @@ default_signals(void)
 	struct sigaction action, dflt = { .sa_handler = SIG_DFL };
 
 	for (int signal = 1; signal < NSIG; signal++) {
-		if (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN)
+		if (sigaction(signal, NULL, &action) == 0 && action.sa_handler != SIG_DFL &&
+		    action.sa_handler != SIG_IGN)
 			(void)sigaction(signal, &dflt, NULL);
 	}
 }
@@ -198,8 +200,8 @@ make_copy(void (*child)(void *, int, int), void *arg, int first, int second, pid
 }
 
 int
-spawn_make(void (*child)(void *arg, int first, int second), void *arg, int first, int second, bool copy, struct spawn_bank *bank,
-    pid_t *pid, int *pidfd)
+spawn_make(void (*child)(void *arg, int first, int second), void *arg, int first, int second, bool copy,
+    struct spawn_bank *bank, pid_t *pid, int *pidfd)
 {
 	int result = 0;
 

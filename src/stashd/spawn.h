@@ -29,8 +29,8 @@ void spawn_teardown(void);
  * copy: by a plain fork, so that this process keeps no copy of them in a bank.  The child has all signals at their
  * default and blocked as here.  0, or an error: there is no child.
  */
-int spawn_make(void (*child)(void *arg, int first, int second), void *arg, int first, int second, bool copy, struct spawn_bank *,
-    pid_t *, int *pidfd);
+int spawn_make(void (*child)(void *arg, int first, int second), void *arg, int first, int second, bool copy,
+    struct spawn_bank *, pid_t *, int *pidfd);
 /* The child is dead: whatever it did or didn't, its bank is free. */
 void spawn_release(struct spawn_bank *);
 /* Closes what children have taken out of their banks. */

@@ -39,7 +39,8 @@ become_stash(struct stashlink *k, int control)
 		.run_dir = k->server->run_dir,
 		.quota_bytes = c->store_bytes,
 		.fold_interval_ns = c->fold_interval_ns,
-		.commit_interval_ns = c->commit_interval_ns == 0 ? -1 : c->commit_interval_ns, /* its 0 is its default */
+		.commit_interval_ns = c->commit_interval_ns == 0 ? -1 :
+								   c->commit_interval_ns, /* its 0 is its default */
 		.deaths = k->deaths,
 		.control = control,
 		.bell = k->bell,
@@ -203,7 +204,7 @@ on_hello(struct stashlink *k, struct mail *m)
 		error = stash__fail(error, "%s", text);
 	if (error < 0) {
 		stash__log(LOG_ERR, "the stash can't start: %s", stash_errmsg());
-		/* At the first start this is the answer; later the store is there, and one has to try until it is usable. */
+		/* At the first start this is the answer; later the store is there, and is tried until it is usable. */
 		if (!k->was_up && s->phase == SERVER_BOOT)
 			server_over(s, error, stash_errmsg());
 		return;

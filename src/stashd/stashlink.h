@@ -25,13 +25,13 @@ typedef void stashlink_fn(void *arg, int error, const char *text, struct mail *m
 
 struct stashlink {
 	struct server *server;
-	pid_t pid; /* 0: none at the moment */
-	int pidfd, control, bell, status_fd; /* bell: one for all stash processes */
+	pid_t pid;				 /* 0: none at the moment */
+	int pidfd, control, bell, status_fd;	 /* bell: one for all stash processes */
 	const struct stash__status_page *status; /* NULL: not known yet */
-	bool adopted;	/* a child of the keeper */
-	bool running;	/* it has said hello, or was found running */
-	bool was_up;	/* some stash process has run since this supervisor began */
-	bool closing;	/* told to end */
+	bool adopted;				 /* a child of the keeper */
+	bool running;				 /* it has said hello, or was found running */
+	bool was_up;				 /* some stash process has run since this supervisor began */
+	bool closing;				 /* told to end */
 	struct event readable, dead, retry;
 	struct outbox outbox;
 	TAILQ_HEAD(, stashlink_request) requests; /* unanswered, in order */

@@ -85,8 +85,8 @@ print(FILE *out, const struct job *j)
 	if (image == NULL)
 		return;
 	memcpy(image, stash__base_image(j->base), j->base->image_len);
-	if (given != NULL && stash__behaviour_take(&b, given) == 0 && b.format_status != NULL && b.layout_version == j->base->layout_version &&
-	    b.state_size == j->base->image_len)
+	if (given != NULL && stash__behaviour_take(&b, given) == 0 && b.format_status != NULL &&
+	    b.layout_version == j->base->layout_version && b.state_size == j->base->image_len)
 		(void)b.format_status(image, out);
 	else
 		print_plain(out, j, image);

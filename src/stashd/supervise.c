@@ -76,8 +76,10 @@ fail_lock(const char *dir, const char *path, int error, pid_t other)
 	if (other <= 0)
 		return stash__fail(STASH_E_BUSY, "%s: another stashd is being started there", dir);
 	if (kill(other, 0) < 0 && errno == ESRCH)
-		return stash__fail(STASH_E_BUSY, "%s: the keeper, process %d, is dead, but its supervisor or its stash still runs: stop it first "
-		    "(stashctl shutdown)", dir, (int)other);
+		return stash__fail(STASH_E_BUSY,
+		    "%s: the keeper, process %d, is dead, but its supervisor or its stash still runs: stop it first "
+		    "(stashctl shutdown)",
+		    dir, (int)other);
 	return stash__fail(STASH_E_BUSY, "%s: is in use by another stashd, process %d", dir, (int)other);
 }
 
@@ -95,7 +97,8 @@ take_lock(const char *dir, struct pidfh **lock)
 	while ((*lock = pidfile_open(path, 0600, &other)) == NULL) {
 		error = errno;
 		/* When all of them were killed at once, some may still be on their way out. */
-		if (error != EEXIST || other <= 0 || kill(other, 0) == 0 || errno != ESRCH || stash__now_ns() >= deadline)
+		if (error != EEXIST || other <= 0 || kill(other, 0) == 0 || errno != ESRCH ||
+		    stash__now_ns() >= deadline)
 			return fail_lock(dir, path, error, other);
 		(void)poll(NULL, 0, 10);
 	}
@@ -147,6 +150,7 @@ lock_and_run(struct server_job *job, const char *given)
 	job->dir = dir;
 	job->lock_fd = pidfile_fileno(lock);
 	result = run(job, run_dir);
+	job->dir = job->run_dir = NULL; /* they end with this function */
 	(void)pidfile_remove(lock);
 	return result;
 }
@@ -189,7 +193,8 @@ stash__supervise(const struct stash_supervisor_spec *spec, const char *dir, cons
 }
 
 int
-stash_supervise(const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options)
+stash_supervise(
+    const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options)
 {
 	struct stash_supervise_options o;
 	struct stash__supervise_config config;

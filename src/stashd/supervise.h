@@ -31,17 +31,17 @@
 
 /* What stashd's config sets beyond the public options. */
 struct stash__supervise_config {
-	const char *run_dir;	     /* NULL: chosen by the store's directory */
-	uint64_t store_bytes;	     /* quota of the store; 0: 1 GiB */
-	uint32_t ack;		     /* enum stash_ack of children that don't say; 0: STASH_ACK_CRASH */
-	uint32_t history;	     /* stored states of each worker that doesn't say; 0: none */
-	int64_t spin_ns;	     /* how long a side looks before it sleeps; 0: not at all */
-	int64_t fold_interval_ns;    /* 0: the stash's default */
-	int64_t commit_interval_ns;  /* 0: as soon as something has changed and the last commit is over */
+	const char *run_dir;	    /* NULL: chosen by the store's directory */
+	uint64_t store_bytes;	    /* quota of the store; 0: 1 GiB */
+	uint32_t ack;		    /* enum stash_ack of children that don't say; 0: STASH_ACK_CRASH */
+	uint32_t history;	    /* stored states of each worker that doesn't say; 0: none */
+	int64_t spin_ns;	    /* how long a side looks before it sleeps; 0: not at all */
+	int64_t fold_interval_ns;   /* 0: the stash's default */
+	int64_t commit_interval_ns; /* 0: as soon as something has changed and the last commit is over */
 	const struct stash_behaviour *const *behaviours; /* what specs name; ends with NULL; or NULL */
-	stash__log_fn *log;	     /* NULL: standard error.  Called in the keeper and in the processes below it */
+	stash__log_fn *log; /* NULL: standard error.  Called in the keeper and in the processes below it */
 	void *log_arg;
-	const char *source;	     /* where the tree comes from, for the log; NULL: nothing is said */
+	const char *source; /* where the tree comes from, for the log; NULL: nothing is said */
 };
 
 /* All defaults, spin_ns and history too. */

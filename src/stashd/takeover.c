@@ -194,8 +194,8 @@ same_tree(struct server *s)
 		return false;
 	stash__buf_init(&a, STASH__BUF_MAX);
 	stash__buf_init(&b, STASH__BUF_MAX);
-	if (sup_spec_pack_tree(sup_node_spec(root), &a) == 0 && sup_spec_pack_tree(s->tree, &b) == 0 && stash_buf_data(&a, &x, &n) == 0 &&
-	    stash_buf_data(&b, &y, &m) == 0)
+	if (sup_spec_pack_tree(sup_node_spec(root), &a) == 0 && sup_spec_pack_tree(s->tree, &b) == 0 &&
+	    stash_buf_data(&a, &x, &n) == 0 && stash_buf_data(&b, &y, &m) == 0)
 		same = n == m && memcmp(x, y, n) == 0;
 	stash__buf_fini(&a);
 	stash__buf_fini(&b);
@@ -248,7 +248,8 @@ adopt_worker(struct server *s, struct kept *k)
 	struct worker *w;
 	int n = 0;
 
-	if (sscanf(k->key, "w/%llx/%llx/%n", &incarnation, &start, &n) != 2 || n == 0 || k->nfds != 3 || (w = worker_get(s, k->key + n)) == NULL)
+	if (sscanf(k->key, "w/%llx/%llx/%n", &incarnation, &start, &n) != 2 || n == 0 || k->nfds != 3 ||
+	    (w = worker_get(s, k->key + n)) == NULL)
 		return;
 	node = w->listed != 0 ? sup_find(s->machine, w->listed) : NULL;
 	if (node == NULL || sup_node_start(node) != start)
@@ -289,7 +290,8 @@ was_let_go(const struct life *l)
 		return true;
 	fd = worker_file(l->worker, "bell", O_RDONLY);
 	if (fd >= 0) {
-		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) && atomic_load(&page.incarnation) == l->incarnation;
+		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
+		    atomic_load(&page.incarnation) == l->incarnation;
 		close(fd);
 	}
 	return gone;
@@ -444,8 +446,8 @@ begin_successor(struct server *s, struct rowset *rows)
 			tell_missing(s, node, w);
 	}
 	turn_release(s);
-	stash__log(LOG_NOTICE, "supervisor %llu has taken over: %u of %u workers run", (unsigned long long)s->starts + 1, s->recovered,
-	    s->nworkers);
+	stash__log(LOG_NOTICE, "supervisor %llu has taken over: %u of %u workers run",
+	    (unsigned long long)s->starts + 1, s->recovered, s->nworkers);
 	records_event(s, STASH_EV_TAKEOVER, STASH_REASON_NORMAL, "", "", "supervisor %llu: %u of %u workers run",
 	    (unsigned long long)s->starts + 1, s->recovered, s->nworkers);
 	return 0;

@@ -45,7 +45,8 @@ static void
 on_grow(struct life *l, struct mail *m)
 {
 	const struct worker *w = l->worker;
-	int64_t image = stash__view_range(&m->view, 0, STASH_STATE_MAX), ring = stash__view_range(&m->view, 0, INT64_MAX);
+	int64_t image = stash__view_range(&m->view, 0, STASH_STATE_MAX),
+		ring = stash__view_range(&m->view, 0, INT64_MAX);
 	struct stash_buf *buf;
 
 	if (stash_view_end(&m->view) < 0)

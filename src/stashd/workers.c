@@ -225,7 +225,8 @@ read_rows(struct worker *w, int fd)
 static int
 take_rows(struct worker *w, struct mail *m)
 {
-	int64_t count = stash__view_range(&m->view, 0, STASH__PLACES), listed = count < STASH__S_CHANNELS ? count : STASH__S_CHANNELS;
+	int64_t count = stash__view_range(&m->view, 0, STASH__PLACES),
+		listed = count < STASH__S_CHANNELS ? count : STASH__S_CHANNELS;
 
 	for (int64_t i = 0; i < listed; i++) {
 		size_t len;
@@ -359,7 +360,7 @@ worker_status(struct worker *w, enum stash_status status, bool gone)
 	w->status = status;
 	w->since_ns = stash__time_ns();
 	records_registry(w, gone);
-	/* STOPPED: no next one comes by itself, and whoever waits has to be told; the rest goes with the last process. */
+	/* STOPPED: no next one comes by itself; whoever waits has to be told, the rest goes with the last process. */
 	w->down_due = status == STASH_STOPPED;
 	peers_worker_status(w, gone);
 	if (w->down_due)

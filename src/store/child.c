@@ -28,7 +28,8 @@
 
 _Static_assert(sizeof(struct store_child_result) <= 4096, "a result is written to a pipe at once");
 
-/* Only calls that are safe in the child of a process with threads, up to fn; that one uses malloc, which glibc mends. */
+/* Only calls that are safe in the child of a process with threads, up to fn; that one uses malloc, which glibc
+ * mends. */
 static void
 become_disposable(int pipe_fd, pid_t parent, uint32_t seconds)
 {

@@ -302,10 +302,12 @@ store_close(struct store *store)
 		return;
 	own = store->pid == getpid();
 	store_list_remove(store);
-	/* Waits for reads in other threads, which a forked child doesn't have, though it may have their hold on the lock. */
+	/* Waits for reads in other threads, which a forked child doesn't have, though it may have their hold on
+	 * the lock. */
 	if (own)
 		pthread_rwlock_wrlock(&store->lock);
-	/* The one thing that LMDB allows with an inherited environment: slots and locks of the parent stay as they are. */
+	/* The one thing that LMDB allows with an inherited environment: slots and locks of the parent stay as
+	 * they are. */
 	mdb_env_close(store->env);
 	if (own) {
 		pthread_rwlock_unlock(&store->lock);

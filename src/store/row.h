@@ -10,7 +10,8 @@
  *	event	 place (8)
  *	registry, tree, schema, meta: the caller's
  * A value, in little-endian numbers, STORE_ROW_MAX bytes at most, so that it takes one page at most:
- *	0	checksum (8): XXH3-64 over the rest, seeded with XXH3-64 over the key, seeded with key length and database
+ *	0	checksum (8): XXH3-64 over the rest, seeded with XXH3-64 over the key, seeded with key length
+ *		and database
  *	8	sequence number (8): entry, event, else transaction
  *	16	payload
  * Payload of chunk 0 of a state (its head); chunks 1, 2, ... hold the image if it doesn't fit in behind:
@@ -50,7 +51,8 @@ void store_key_add(struct store_key *, const void *, size_t);
 /* The big-endian number at the key's end. */
 uint32_t store_key_last32(const void *key, size_t klen);
 uint64_t store_key_last64(const void *key, size_t klen);
-/* Copies the name and gives the length of the prefix, its NUL included; 0: it has none, or what follows is not `rest'. */
+/* Copies the name and gives the length of the prefix, its NUL included; 0: it has none, or what follows is not
+ * `rest'. */
 size_t store_key_split(const void *key, size_t klen, size_t rest, char name[STASH_NAME_MAX + 1]);
 /* A key in words, for messages: "state of sequence, chunk 3".  Returns text. */
 const char *store_key_text(enum store_db, const void *key, size_t klen, char *text, size_t size);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * scan.c: slices of a database for tools, packed so that they can be sent as they are; and the store's figures.  One
- * short read transaction for a slice: a long one would keep every page that is given up meanwhile from being used again.
+ * short read transaction for a slice: a long one would keep every page that is given up meanwhile from being
+ * used again.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -95,7 +95,8 @@ struct store_found {
  *	STASH_E_NOENT	no store there (read_only: or no database yet)
  *	STASH_E_BUSY	another process has it, named in the message; or this one has it open already
  *	STASH_E_FORMAT	another format version, or a refused LMDB; nothing was changed
- *	STASH_E_CORRUPT	damaged, or not the database of this stash.info; the message says what to do; nothing was changed
+ *	STASH_E_CORRUPT	damaged, or not the database of this stash.info; the message says what to do; nothing was
+ *			changed
  *	STASH_E_FULL	no room on the file system for a new store
  *	STASH_E_TIMEDOUT the validation took longer than validate_s, or was killed: not known to be damaged
  */

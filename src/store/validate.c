@@ -126,8 +126,8 @@ store_probe(const char *dir, const struct store_options *options, const uint8_t 
 	result->report.took_ns = stash__now_ns() - began;
 	if (result->damaged)
 		return stash__fail(STASH_E_CORRUPT,
-		    "%s: %s. Nothing was changed. Restore the newest backup, or let it be set aside and begin with an empty "
-		    "store",
+		    "%s: %s. Nothing was changed. Restore the newest backup, or let it be set aside and begin with "
+		    "an empty store",
 		    path, result->text);
 	return result->code == 0 ? 0 : stash__fail(result->code, "%s: %s", path, result->text);
 }

@@ -148,7 +148,8 @@ enum sup_action_kind {
 	SUP_ACT_REPLY = 9,  /* request, code, term, and what the kind asked for */
 	SUP_ACT_UP = 10,    /* the top supervisor has started with all children */
 	SUP_ACT_DONE = 11   /* the tree has ended; all processes are dead. code: 0 asked to, or auto_shutdown;
-					 * STASH_E_ESCALATED; STASH_E_START with term; STASH_IGNORE. reason KILLED: sup_kill() */
+					 * STASH_E_ESCALATED; STASH_E_START with term; STASH_IGNORE. reason
+					 * KILLED: sup_kill() */
 };
 
 enum sup_report {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * behaviour.c: a behaviour as it comes from a module, from a program, or from an older header: taken over field by field,
- * and refused when it cannot be run here.
+ * behaviour.c: a behaviour as it comes from a module, from a program, or from an older header: taken over field
+ * by field, and refused when it cannot be run here.
  */
 #include <stash/behaviour.h>
 

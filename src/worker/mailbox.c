@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * mailbox.c: the channels of a worker.
- * Positions here are the worker's own copies; the channel's page is only written when something is published, and what it
- * says of the client is believed only as far as it has been checked.
+ * Positions here are the worker's own copies; the channel's page is only written when something is published,
+ * and what it says of the client is believed only as far as it has been checked.
  */
 #include <stdlib.h>
 #include <string.h>

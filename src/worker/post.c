@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * post.c: messages to oneself.  Those of a callback are held back until it has returned without an error; those of other
- * threads count at once and ring the bell.
+ * post.c: messages to oneself.  Those of a callback are held back until it has returned without an error; those
+ * of other threads count at once and ring the bell.
  */
 #include <stdlib.h>
 #include <string.h>

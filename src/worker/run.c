@@ -127,11 +127,13 @@ load(struct stash_worker *w)
 		return STASH_OK;
 	if (base->layout_version != b->layout_version || strcmp(base->layout, b->name) != 0)
 		return stash__fail(STASH_E_LAYOUT,
-		    "the stored state of %s has layout %s version %u, its behaviour has %s version %u: there is no way from one to the other",
+		    "the stored state of %s has layout %s version %u, its behaviour has %s version %u: "
+		    "there is no way from one to the other",
 		    w->start.name, base->layout, base->layout_version, b->name, b->layout_version);
 	if (base->image_len != b->state_size)
 		return stash__fail(STASH_E_LAYOUT,
-		    "the stored state of %s has %u bytes, its behaviour's has %zu under the same layout_version %u: raise layout_version",
+		    "the stored state of %s has %u bytes, its behaviour's has %zu under the same layout_version %u: "
+		    "raise layout_version",
 		    w->start.name, base->image_len, b->state_size, b->layout_version);
 	memcpy(w->state, stash__base_image(base), base->image_len);
 	memcpy(w->before, w->state, base->image_len);

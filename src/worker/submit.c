@@ -59,7 +59,8 @@ wait_room(struct stash_worker *w, uint64_t bytes)
 	return result;
 }
 
-/* After an entry: wakes the stash if the ring is half full; asks for a larger one if that goes on, without waiting for it. */
+/* After an entry: wakes the stash if the ring is half full; asks for a larger one if that goes on, without
+ * waiting for it. */
 static int
 mind_ring(struct stash_worker *w)
 {

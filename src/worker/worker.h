@@ -44,7 +44,8 @@ struct mailbox {
 	uint64_t req_head, req_count;
 	uint64_t rep_tail, rep_count;
 	uint64_t aside; /* request number that is answered by STASH_E_CRASHED, or 0 */
-	/* replies before the message in hand, to be restored when its callback fails; valid if mark is that message's */
+	/* replies before the message in hand, to be restored when its callback fails; valid if mark is that
+	 * message's */
 	uint64_t mark, mark_tail, mark_count;
 	bool mark_touched;
 };
@@ -165,7 +166,8 @@ int stash__worker_run(const struct stash_behaviour *behaviour, int control);
 void stash__worker_phase(struct stash_worker *, uint32_t phase);
 
 /* ---- loop.c ---- */
-/* Serves until the end; then ending and closing say why. 0, or an error that ends it as a crash (system, not the callback's). */
+/* Serves until the end; then ending and closing say why. 0, or an error that ends it as a crash (system, not
+ * the callback's). */
 int stash__worker_loop(struct stash_worker *);
 /* Sleeps until the bell, the control socket or the deadline; counts and shows it in the black box.
  * ready: looked at once more between saying that it sleeps and sleeping; true: don't. */
@@ -194,7 +196,8 @@ int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
 int stash__mailbox_attach(struct stash_worker *, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid,
     uint32_t pid, int memfd, int bell);
 void stash__mailbox_gone(struct stash_worker *, const uint8_t id[STASH__ID]);
-/* Takes the next request if there is one that may be taken: 1 and worker->message; 0: none. A channel that breaks the rules is refused here. */
+/* Takes the next request if there is one that may be taken: 1 and worker->message; 0: none. A channel that
+ * breaks the rules is refused here. */
 int stash__mailbox_take(struct stash_worker *, struct mailbox *);
 bool stash__mailbox_ready(const struct mailbox *);
 int stash__mailbox_reply(struct stash_worker *, struct mailbox *, uint64_t number, int32_t code, int32_t app_code,
@@ -238,7 +241,8 @@ void stash__post_drop(struct stash_worker *);	 /* the callback failed */
 void stash__post_free_all(struct stash_worker *);
 
 /* ---- crash.c ---- */
-/* Loads what a backtrace needs (libgcc_s): now, not in a handler; and once for all workers, in the process that forks them. */
+/* Loads what a backtrace needs (libgcc_s): now, not in a handler; and once for all workers, in the process that
+ * forks them. */
 void stash__crash_preload(void);
 /* Signal handlers, on a stack of their own; SIGTERM rings the bell. */
 int stash__crash_arm(struct stash_worker *);

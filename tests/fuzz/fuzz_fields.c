@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Foreign bytes into what reads packed tables of fields and records of the store. The first two bytes are the image's
- * length, the last bytes are the image too. What was accepted must be printable without a look beyond the image, as text
- * and as JSON, and pack again to something that means the same.
+ * length, the last bytes are the image too. What was accepted must be printable without a look beyond the
+ * image, as text and as JSON, and pack again to something that means the same.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/assert.h"
 #include "base/parse.h"
 #include "base/text.h"
 #include "common/tool.h"
@@ -251,6 +252,7 @@ check_operands(const struct tool *t, int n, char **words)
 {
 	const struct tool_command *c = t->command;
 
+	STASH_ASSERT(c != NULL);
 	if (n < c->min)
 		return tool_usage(t, "%s: operands are missing", c->name);
 	if (c->max >= 0 && n > c->max)

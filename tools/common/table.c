@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/text.h"
 #include "common/out.h"
 
@@ -107,6 +108,7 @@ tool_table_print(const struct tool_table *table, FILE *out)
 {
 	size_t n = table->columns, *wide = tool_alloc(n * sizeof *wide);
 
+	STASH_ASSERT(n > 0);
 	for (size_t i = 0; i < n; i++)
 		wide[i] = width(table->titles[i] + (table->titles[i][0] == '>'));
 	for (size_t i = 0; i < table->cells; i++) {

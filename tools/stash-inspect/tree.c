@@ -114,7 +114,8 @@ print(struct drawing *d, FILE *out)
 {
 	static const char *const titles[] = { "CHILD", "STATUS", ">PID", ">RESTARTS", ">VERSION", ">INCARNATION",
 		NULL };
-	static const struct lines ascii = { "|  ", "   ", "|- ", "`- " }, boxes = { "│  ", "   ", "├─ ", "└─ " };
+	static const struct lines ascii = { "|  ", "   ", "|- ", "`- " };
+	static const struct lines boxes = { "│  ", "   ", "├─ ", "└─ " };
 	const struct lines *lines = strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? &boxes : &ascii;
 	struct tool_table *table = tool_table_create(titles);
 	/* A path has as many levels as it has slashes, and a box takes 3 + 2 bytes at most. */
