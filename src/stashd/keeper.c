@@ -34,6 +34,7 @@
 #define TICK_MS 1000
 #define SCAN_SOON_NS STASH__NS_PER_S	    /* orphans: after something has died */
 #define SCAN_LATE_NS (30 * STASH__NS_PER_S) /* and anyway */
+#define SCAN_SHARE 100			    /* of the time at most goes into it */
 #define HEALTHY_NS (100 * STASH__NS_PER_MS) /* one that lived that long is followed at once */
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
@@ -51,7 +52,7 @@ struct keeper {
 	uint64_t starts;
 	int64_t started, last_beat, next_start, delay;
 	unsigned passed_on; /* signals for the next supervisor, a bit each */
-	int64_t next_scan, last_turn;
+	int64_t next_scan, scanned, rest, last_turn;
 	bool over;
 	int64_t over_since;
 	int result;
@@ -338,12 +339,16 @@ watch(struct keeper *k, int64_t now)
 static int
 scan(struct keeper *k)
 {
+	int64_t began = stash__now_ns();
 	int n, left;
 	pid_t *pids = vault_pids(&k->vault, &n);
 
 	left = n < 0 ? 0 : orphans_end_unknown(&k->orphans, pids, n, k->pid);
 	free(pids);
-	k->next_scan = stash__now_ns() + (left > 0 ? SCAN_SOON_NS : SCAN_LATE_NS);
+	/* Where all of /proc has to be read, that takes long when there are thousands of processes. */
+	k->scanned = stash__now_ns();
+	k->rest = (k->scanned - began) * SCAN_SHARE;
+	k->next_scan = k->scanned + (left > 0 ? SCAN_SOON_NS : SCAN_LATE_NS);
 	return left;
 }
 

@@ -6,7 +6,7 @@
  *   takeover.c   what the last supervisor left                     records.c  rows to the stash; rows.c: which ones
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
- *   ahead.c      processes that are made before their turn         adopt.c    processes and channels taken over
+ *   ahead.c      processes that are made before their turn         ending.c   the orderly end
  *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c: state as text
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree

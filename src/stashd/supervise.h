@@ -12,7 +12,7 @@
  *        |  |
  *        |  `------ S_ the stash process: open, retire, channel, scan (stashlink.c)
  *        |
- *        `--------- W_ workers: START, GO, ATTACH, READY (spawn.c, birth.c, worker.c, reap.c)
+ *        `--------- W_ workers: START, GO, ATTACH, READY (spawn.c, birth.c, workers.c, reap.c)
  *                   their stdout and stderr through a pipe each (output.c)
  *
  * All of these are children of the supervisor, or, when it has died and the next one has taken them over
