@@ -18,7 +18,7 @@ allowed() {
 	stash) echo base shm store stash ;;
 	supervisor) echo base supervisor ;;
 	stashd) echo base shm store reader client worker stash supervisor stashd ;;
-	examples) echo ;;
+	examples) echo examples ;; # one is compiled into another
 	esac
 }
 

@@ -2,7 +2,8 @@
 /*
  * sequence: hands out numbers, one after the other. No crash takes one back or
  * gives one twice, since the state outlives the worker. It must stay so simple
- * that it fits on a page: it is where a reader begins.
+ * that it fits on a page: it is where a reader begins. naive.conf runs it
+ * without a stash; book.c saves its state only at the end.
  *
  *	args			the first number; 0 if there is none
  *	call next_number	replies the number, and goes on by one
@@ -12,9 +13,12 @@
  */
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include <stash/stash.h>
+
+#ifndef SEQUENCE_COMMIT
+#define SEQUENCE_COMMIT STASH_COMMIT_EACH /* after each message that has changed it */
+#endif
 
 struct sequence {
 	int64_t next;
@@ -50,11 +54,10 @@ handle_cast(struct stash_worker *worker, void *state, const struct stash_msg *ms
 	struct sequence *sequence = state;
 	int64_t delta;
 
-	(void)worker;
 	if (!stash_msg_is(msg, "increment_number"))
 		return STASH_E_UNKNOWN;
 	if (stash_msg_int(msg, -1000000, 1000000, &delta) != 0)
-		abort(); /* "cat" */
+		return stash_fail(worker, "increment_number wants a number"); /* "cat": let it crash */
 	sequence->next += delta;
 	return STASH_OK;
 }
@@ -69,7 +72,7 @@ format_status(const void *state, FILE *out)
 }
 
 static const struct stash_behaviour sequence = STASH_BEHAVIOUR(.name = "sequence",
-    .state_size = sizeof(struct sequence), .layout_version = 1, .fields = fields, .init = init,
-    .handle_call = handle_call, .handle_cast = handle_cast, .format_status = format_status);
+    .state_size = sizeof(struct sequence), .layout_version = 1, .commit = SEQUENCE_COMMIT, .fields = fields,
+    .init = init, .handle_call = handle_call, .handle_cast = handle_cast, .format_status = format_status);
 
 STASH_MODULE(&sequence);

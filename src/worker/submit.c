@@ -224,15 +224,19 @@ mind_careful(struct stash_worker *w)
 			w->careful = false;
 }
 
+/* A message whose callback has failed is not in this entry: it stays in hand, for those who judge the death. */
 static void
 count(struct stash_worker *w)
 {
 	struct stash__box *box = w->out.box;
+	unsigned failed = w->ending < 0 ? 1 : 0;
+	uint64_t handled = atomic_load_explicit(&box->handled, memory_order_relaxed) + w->batch - failed;
 
-	atomic_store_explicit(&box->in_hand, 0, memory_order_release);
-	atomic_store_explicit(&box->batch, 0, memory_order_relaxed);
-	atomic_store_explicit(
-	    &box->handled, atomic_load_explicit(&box->handled, memory_order_relaxed) + w->batch, memory_order_relaxed);
+	if (!failed) {
+		atomic_store_explicit(&box->in_hand, 0, memory_order_release);
+		atomic_store_explicit(&box->batch, 0, memory_order_relaxed);
+	}
+	atomic_store_explicit(&box->handled, handled, memory_order_relaxed);
 	atomic_store_explicit(
 	    &box->commits, atomic_load_explicit(&box->commits, memory_order_relaxed) + 1, memory_order_relaxed);
 	atomic_store_explicit(&box->phase, STASH__PHASE_BETWEEN, memory_order_relaxed);

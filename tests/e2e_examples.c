@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The examples that need no more than a tree from a config file, each run as its own text tells: the sequence in
+ * its three forms, counters, a server that terminates, a larger tree, a ticker.
+ */
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "testlib_examples.h"
+
+static struct t_stashd d;
+
+static void
+begin(const char *conf)
+{
+	memset(&d, 0, sizeof d);
+	t_example_start(&d, conf, NULL, NULL);
+}
+
+static void
+finish(void)
+{
+	t_stashd_stop(&d, 10000);
+}
+
+static pid_t
+pid_of(const char *name)
+{
+	return t_reborn(&d, name, 0);
+}
+
+/* ---- sequence ---- */
+
+START_TEST(sequence_without_a_stash_begins_again)
+{
+	pid_t first;
+
+	begin("naive.conf");
+	first = pid_of("sequence");
+	t_session("cast sequence increment_number 3", "");
+	t_session("call sequence next_number", "126");
+	t_session("cast sequence increment_number cat", "");
+	t_wait_output(&d.proc, "increment_number wants a number", 10000);
+	(void)t_reborn(&d, "sequence", first);
+	t_session("call sequence next_number", "123");
+	t_session("call sequence next_number", "124");
+	finish();
+}
+END_TEST
+
+START_TEST(sequence_saved_at_its_end_survives_the_cat_but_no_kill)
+{
+	pid_t pid;
+
+	begin("book.conf");
+	pid = pid_of("sequence");
+	t_session("call sequence next_number", "123");
+	t_session("call sequence next_number", "124");
+	t_session("call sequence next_number", "125");
+	t_session("cast sequence increment_number cat", "");
+	t_wait_output(&d.proc, "increment_number wants a number", 10000);
+	pid = t_reborn(&d, "sequence", pid);
+	t_session("call sequence next_number", "126");
+	t_session("call sequence next_number", "127");
+	ck_assert_int_eq(pid_of("sequence"), pid); /* the cat was not tried again */
+	t_session("kill sequence", "");
+	(void)t_reborn(&d, "sequence", pid);
+	t_session("call sequence next_number", "126"); /* for the second time */
+	t_session("call sequence next_number", "127");
+	finish();
+	t_stashd_start(&d, NULL);
+	t_session("call sequence next_number", "128");
+	finish();
+}
+END_TEST
+
+START_TEST(sequence_with_a_stash_goes_on)
+{
+	pid_t pid;
+
+	begin("sequence.conf");
+	pid = pid_of("sequence");
+	t_session("call sequence next_number", "123");
+	t_session("call sequence next_number", "124");
+	t_session("call sequence next_number", "125");
+	t_session("cast sequence increment_number cat", "");
+	pid = t_reborn(&d, "sequence", pid);
+	t_session("call sequence next_number", "126");
+	t_session("call sequence next_number", "127");
+	t_session("kill sequence", "");
+	(void)t_reborn(&d, "sequence", pid);
+	t_session("call sequence next_number", "128");
+	finish();
+	t_stashd_start(&d, NULL);
+	t_session("call sequence next_number", "129");
+	finish();
+}
+END_TEST
+
+/* The tree of the book's second half: the agent first, what rests on it behind. */
+START_TEST(what_was_started_after_the_agent_goes_with_it)
+{
+	pid_t agent, sequence;
+
+	begin("agent.conf");
+	agent = pid_of("agent");
+	sequence = pid_of("sequence");
+	t_session("call agent update 127", "");
+	t_session("call sequence next_number", "123");
+	t_session("cast sequence increment_number cat", "");
+	sequence = t_reborn(&d, "sequence", sequence);
+	ck_assert_int_eq(pid_of("agent"), agent);
+	t_session("kill agent", "");
+	(void)t_reborn(&d, "agent", agent);
+	(void)t_reborn(&d, "sequence", sequence);
+	t_session("call agent get", "127");
+	t_session("call sequence next_number", "124");
+	finish();
+}
+END_TEST
+
+/* ---- counter ---- */
+
+static const char *const counters[] = { "counter1", "counter2", "counter3" };
+
+static void
+counts(const char *first, const char *second, const char *third)
+{
+	t_session("call counter1 get", first);
+	t_session("call counter2 get", second);
+	t_session("call counter3 get", third);
+}
+
+/* One of three is stopped from outside: all three are new, and come back with these counts. */
+static void
+count_and_stop(const char *conf, const char *first, const char *second)
+{
+	pid_t old[3];
+
+	begin(conf);
+	counts("0", "0", "0");
+	t_session("call counter1 increment", "1");
+	t_session("call counter1 increment", "2");
+	t_session("call counter1 increment", "3");
+	t_session("call counter2 increment", "1");
+	counts("3", "1", "0");
+	for (int i = 0; i < 3; i++)
+		old[i] = pid_of(counters[i]);
+	t_session("kill counter3 SIGTERM", "");
+	for (int i = 0; i < 3; i++)
+		(void)t_reborn(&d, counters[i], old[i]);
+	counts(first, second, "0");
+	finish();
+}
+
+START_TEST(counters_without_a_stash_begin_again)
+{
+	count_and_stop("counter-naive.conf", "0", "0");
+}
+END_TEST
+
+START_TEST(counters_with_a_stash_go_on)
+{
+	count_and_stop("counter.conf", "3", "1");
+}
+END_TEST
+
+/* ---- terminating ---- */
+
+START_TEST(a_normal_end_is_final_for_the_transient_child_only)
+{
+	pid_t permanent;
+	char *children;
+
+	begin("terminating.conf");
+	permanent = pid_of("permanent");
+	t_session("call permanent alive", "ok");
+	t_session("call permanent terminate", "ok");
+	(void)t_reborn(&d, "permanent", permanent);
+	t_session("call permanent alive", "ok");
+	t_session("call transient alive", "ok");
+	t_session("call transient terminate", "ok");
+	t_session_fails("call transient alive", EX_UNAVAILABLE, "transient");
+	children = t_session_output("which-children root", NULL);
+	ck_assert_msg(strstr(children, "stopped") != NULL, "which-children says:\n%s", children);
+	free(children);
+	t_session("call permanent alive", "ok");
+	finish();
+}
+END_TEST
+
+/* ---- tree ---- */
+
+START_TEST(one_branch_gives_up_and_the_other_never_notices)
+{
+	pid_t pool, cache, endpoint, presence;
+
+	begin("tree.conf");
+	endpoint = pid_of("endpoint");
+	presence = pid_of("presence_tracker");
+	t_session("call endpoint use", "1");
+	t_session("call presence_tracker use", "1");
+	t_session("call query_cache use", "1");
+	for (int crash = 1; crash <= 3; crash++) {
+		pool = pid_of("connection_pool");
+		cache = pid_of("query_cache");
+		t_session("cast connection_pool crash", "");
+		(void)t_reborn(&d, "connection_pool", pool);
+		(void)t_reborn(&d, "query_cache", cache);
+	}
+	t_wait_output(&d.proc, "root/database", 10000);
+	t_session("call endpoint use", "2");
+	t_session("call presence_tracker use", "2");
+	ck_assert_int_eq(pid_of("endpoint"), endpoint);
+	ck_assert_int_eq(pid_of("presence_tracker"), presence);
+	t_session("call query_cache use", "2"); /* the stash outlives its supervisor, too */
+	finish();
+}
+END_TEST
+
+/* ---- ticker ---- */
+
+static bool
+has_ticked(void *arg)
+{
+	char *text = t_session_output("call ticker ticks", NULL);
+	bool yes = atol(text) >= *(const long *)arg;
+
+	free(text);
+	return yes;
+}
+
+START_TEST(the_ticks_go_on_after_a_crash)
+{
+	long three = 3, more;
+	pid_t first;
+	char *text;
+
+	memset(&d, 0, sizeof d);
+	t_example_start(&d, "ticker.conf", "[1000]", "[50]");
+	first = pid_of("ticker");
+	ck_assert(t_wait_for(has_ticked, &three, 20000));
+	t_wait_output(&d.proc, "tick 3", 10000);
+	t_session("kill ticker", "");
+	(void)t_reborn(&d, "ticker", first);
+	text = t_session_output("call ticker ticks", NULL);
+	more = atol(text);
+	free(text);
+	ck_assert_int_ge(more, 3);
+	more += 3;
+	ck_assert(t_wait_for(has_ticked, &more, 20000));
+	t_session("send ticker nonsense", ""); /* not every message is a tick */
+	t_session_fails("call ticker nonsense", EX_SOFTWARE, "crash");
+	more++;
+	ck_assert(t_wait_for(has_ticked, &more, 20000));
+	finish();
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("examples");
+	TCase *tc = t_case(s, "transcripts", 120);
+
+	tcase_add_test(tc, sequence_without_a_stash_begins_again);
+	tcase_add_test(tc, sequence_saved_at_its_end_survives_the_cat_but_no_kill);
+	tcase_add_test(tc, sequence_with_a_stash_goes_on);
+	tcase_add_test(tc, what_was_started_after_the_agent_goes_with_it);
+	tcase_add_test(tc, counters_without_a_stash_begin_again);
+	tcase_add_test(tc, counters_with_a_stash_go_on);
+	tcase_add_test(tc, a_normal_end_is_final_for_the_transient_child_only);
+	tcase_add_test(tc, one_branch_gives_up_and_the_other_never_notices);
+	tcase_add_test(tc, the_ticks_go_on_after_a_crash);
+	return s;
+}
+
+TEST_MAIN(suite)
