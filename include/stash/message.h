@@ -26,7 +26,7 @@ enum stash_msg_kind {
 	STASH_MSG_POST = 5,  /* stash_post() */
 	STASH_MSG_REPLY = 6, /* the answer to a request of one's own; later */
 	STASH_MSG_DOWN = 7,  /* the end of a monitored worker; later */
-	STASH_MSG_TASK = 8   /* the end of a task; later */
+	STASH_MSG_TASK = 8   /* the end of a task: stash_task() */
 };
 
 /*

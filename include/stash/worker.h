@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include <stash/behaviour.h>
+#include <stash/buf.h>
 #include <stash/error.h>
 #include <stash/message.h>
 #include <stash/version.h>
@@ -126,6 +127,32 @@ STASH_API int stash_send_interval(
  * STASH_E_NOENT: it has come, or was another incarnation's. Since 0.1.0.
  */
 STASH_API int stash_cancel_timer(struct stash_worker *worker, int64_t ref);
+
+/*
+ * Runs a function in a process of its own: run(data, len, result), in a copy of
+ * the worker's memory, made when the transition that asked for it is safe. Its
+ * end comes as a message of kind STASH_MSG_TASK with this tag and ref: code is
+ * what run has returned, data what it has put into result (up to
+ * STASH_DATA_MAX bytes). If it crashed or left without returning, code is
+ * STASH_E_CRASHED, after timeout_ms milliseconds (-1: no limit)
+ * STASH_E_TIMEDOUT, if it could not be started another STASH_E_*; data is then
+ * a sentence. Of this library run may call stash_buf_* and stash_view_* only;
+ * of the worker's descriptors it has but the standard ones. Ends with this
+ * incarnation, unreported. Stores in *ref, which may be NULL, the number by
+ * which it can be cancelled. At most 64 at once. Context: callback. Returns 0;
+ * STASH_E_TOOBIG; STASH_E_BUSY: too many. Since 0.1.0.
+ */
+STASH_API int stash_task(struct stash_worker *worker, const char *tag,
+    int (*run)(const void *data, size_t len, struct stash_buf *result), const void *data, size_t len, int timeout_ms,
+    int64_t *ref);
+
+/*
+ * Kills a task, at once, also if the callback fails later; no message of it
+ * comes, even if it has ended already. Context: callback, event. Returns 0;
+ * STASH_E_NOENT: its message has come, or it was another incarnation's. Since
+ * 0.1.0.
+ */
+STASH_API int stash_task_cancel(struct stash_worker *worker, int64_t ref);
 
 /*
  * The worker's libevent 2.1 base, for events of its own; borrowed, never to be

@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/title.h"
 #include "shm/wire.h"
 #include "stashd/birth.h"
 #include "stashd/mail.h"
@@ -113,7 +114,7 @@ birth_run(void *arg, int control, int log)
 	(void)sigprocmask(SIG_SETMASK, b->mask, NULL);
 	(void)setpgid(0, 0);
 	snprintf(title, sizeof(title), "stash: %s", b->name);
-	proc_title(title);
+	stash__title(title);
 	take_output(log);
 	switch (b->plan->kind) {
 	case PLAN_MODULE:

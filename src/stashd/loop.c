@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/title.h"
 #include "stashd/ending.h"
 #include "stashd/proc.h"
 #include "stashd/server.h"
@@ -292,7 +293,7 @@ server_run(const struct server_job *job, int keeper, uint64_t starts)
 
 	if (s == NULL)
 		return EX_OSERR;
-	proc_title("stashd: supervisor");
+	stash__title("stashd: supervisor");
 	stash__log_hasty(true);
 	fill(s, job, starts);
 	result = set_up(s, keeper);

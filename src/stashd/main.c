@@ -21,13 +21,13 @@
 #include <unistd.h>
 
 #include <bsd/string.h>
-#include <bsd/unistd.h>
 
 #include <stash/client.h>
 #include <stash/error.h>
 #include <stash/supervisor.h>
 
 #include "base/log.h"
+#include "base/title.h"
 #include "base/text.h"
 #include "stashd/config.h"
 #include "stashd/supervise.h"
@@ -392,7 +392,7 @@ main(int argc, char **argv)
 	struct conf *conf = NULL;
 	int status, error;
 
-	setproctitle_init(argc, argv, environ);
+	stash__title_init(argc, argv);
 	if (command.dir == NULL || *command.dir == '\0')
 		command.dir = DEFAULT_DIR;
 	status = parse_options(&command, argc, argv);

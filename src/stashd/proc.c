@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <bsd/unistd.h>
 
 #include "base/boot.h"
 #include "stashd/proc.h"
@@ -87,13 +84,6 @@ proc_open(pid_t pid, uint64_t start_time)
 		return fd;
 	close(fd);
 	return -1;
-}
-
-void
-proc_title(const char *title)
-{
-	setproctitle("-%s", title);
-	(void)prctl(PR_SET_NAME, title);
 }
 
 uint64_t

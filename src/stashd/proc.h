@@ -21,8 +21,6 @@ void proc_signal_name(int signal, char *text, size_t size);
 bool proc_traced(pid_t);
 /* A pidfd of that very process, by its start time; -1: there is none such. */
 int proc_open(pid_t, uint64_t start_time);
-/* Title and short name of this process: "stashd: supervisor". */
-void proc_title(const char *title);
 /* Raises the limit of open descriptors to the hard one; returns it. */
 uint64_t proc_raise_files(void);
 

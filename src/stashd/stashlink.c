@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "base/title.h"
 #include "shm/bell.h"
 #include "stash/process.h"
 #include "stashd/proc.h"
@@ -50,7 +51,7 @@ become_stash(struct stashlink *k, int control)
 	spawn_close_others(keep, 3);
 	(void)setpgid(0, 0);
 	(void)sigprocmask(SIG_SETMASK, &k->server->child_mask, NULL);
-	proc_title("stashd: stash");
+	stash__title("stashd: stash");
 	stash__point_process("stash", NULL);
 	_exit(stash__stash_main(&options));
 }

@@ -17,6 +17,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/title.h"
 #include "shm/fields.h"
 #include "stashd/birth.h"
 #include "stashd/proc.h"
@@ -104,7 +105,7 @@ run(void *arg, int pipe, int null)
 	(void)sigprocmask(SIG_SETMASK, j->mask, NULL);
 	stash__log_sink(NULL, NULL);
 	stash__log_hasty(false);
-	proc_title("stash: status");
+	stash__title("stash: status");
 	(void)alarm(2);
 	out = fdopen(pipe, "w");
 	if (out == NULL || dup2(null, STDOUT_FILENO) < 0 || dup2(null, STDERR_FILENO) < 0)

@@ -211,7 +211,8 @@ stash_worker_events(struct stash_worker *w)
 	}
 	bell = event_new(w->events, w->bell, EV_READ | EV_PERSIST, wake, w);
 	control = event_new(w->events, w->control, EV_READ | EV_PERSIST, wake, w);
-	if (bell == NULL || control == NULL || event_add(bell, NULL) < 0 || event_add(control, NULL) < 0) {
+	if (bell == NULL || control == NULL || event_add(bell, NULL) < 0 || event_add(control, NULL) < 0 ||
+	    stash__task_watch(w) < 0) {
 		if (bell != NULL)
 			event_free(bell);
 		if (control != NULL)

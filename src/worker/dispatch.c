@@ -63,6 +63,7 @@ keep(struct stash_worker *w)
 		w->version++;
 	}
 	stash__post_release(w);
+	stash__task_release(w);
 }
 
 /* The callback failed: as if this message had not been; those before it count. */
@@ -82,6 +83,7 @@ fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int res
 	memcpy(w->state, w->before, w->behaviour->state_size);
 	stash__mailbox_rollback(w);
 	stash__post_drop(w);
+	stash__task_drop(w);
 	if (mb != NULL) {
 		mb->req_head = w->hand_head;
 		mb->req_count--;

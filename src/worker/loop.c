@@ -30,6 +30,8 @@ pass(struct stash_worker *w)
 		took++;
 	if (w->ending == 0 && w->batch < max && stash__post_run(w))
 		took++;
+	if (w->ending == 0 && w->batch < max && stash__task_run(w))
+		took++;
 	for (size_t i = 0; i < w->nmailboxes && w->batch < max && w->ending == 0; i++) {
 		struct mailbox *mb = w->mailboxes[w->turn < w->nmailboxes ? w->turn : 0];
 		w->turn = w->turn + 1 < w->nmailboxes ? w->turn + 1 : 0;
@@ -85,7 +87,7 @@ serve(struct stash_worker *w)
 static bool
 ready(struct stash_worker *w)
 {
-	if (stash__crash_told_to_stop() || stash__post_waits(w))
+	if (stash__crash_told_to_stop() || stash__post_waits(w) || stash__task_waits(w))
 		return true;
 	if (w->first_pending < w->npending &&
 	    w->pending[w->first_pending].needs <= atomic_load_explicit(&w->in.page->durable, memory_order_acquire))
@@ -140,7 +142,7 @@ events_sleep(struct stash_worker *w, int64_t deadline)
 		(void)event_base_loopexit(w->events, &tv);
 	(void)event_base_loop(w->events, EVLOOP_ONCE);
 	stash__bell_clear(w->bell);
-	return 3;
+	return 7;
 }
 
 int
@@ -154,7 +156,7 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	if (!look(w))
 		mask = w->events != NULL && phase == STASH__PHASE_IDLE ?
 		    events_sleep(w, deadline) :
-		    stash__bell_poll(w->bell, w->control, -1, deadline);
+		    stash__bell_poll(w->bell, w->control, phase == STASH__PHASE_IDLE ? w->task_epoll : -1, deadline);
 	stash__bell_rise(&w->bell_page->asleep);
 	atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
 	atomic_store_explicit(
@@ -162,6 +164,8 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	w->now = stash__now_ns();
 	stash__worker_phase(w, STASH__PHASE_BETWEEN);
 	w->last_control = w->now;
+	if (mask & 4)
+		stash__task_collect(w);
 	return mask & 2 ? stash__control_read(w) : STASH_OK;
 }
 
@@ -169,10 +173,11 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 static int
 idle(struct stash_worker *w)
 {
+	int64_t timer = stash__timer_next(w), task = stash__task_next(w);
 	int result = STASH_OK;
 
 	if (!may_spin(w) || !spin(w))
-		result = stash__worker_sleep(w, STASH__PHASE_IDLE, stash__timer_next(w), ready);
+		result = stash__worker_sleep(w, STASH__PHASE_IDLE, timer < task ? timer : task, ready);
 	w->last_gap = w->now - w->idle_since;
 	return result;
 }
@@ -187,11 +192,13 @@ stash__worker_loop(struct stash_worker *w)
 		if (result < 0 || w->ending != 0)
 			break;
 		stash__publish_pending(w);
+		stash__task_tend(w);
 		if (result == 0)
 			result = idle(w);
 		else if (w->now - w->last_control > CONTROL_EVERY) {
 			w->last_control = w->now;
 			atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
+			stash__task_collect(w);
 			result = stash__control_read(w);
 		}
 		if (stash__crash_told_to_stop())

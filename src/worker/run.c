@@ -235,6 +235,7 @@ destroy(struct stash_worker *w)
 	stash__mailbox_free_all(w);
 	stash__timer_free_all(w);
 	stash__post_free_all(w);
+	stash__task_free_all(w);
 	stash__out_unmap(&w->out);
 	stash__in_unmap(&w->in);
 	stash__bell_page_unmap(w->bell_page);
@@ -271,6 +272,10 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 	RB_INIT(&w->timers);
 	STAILQ_INIT(&w->posts);
 	STAILQ_INIT(&w->outgoing_posts);
+	TAILQ_INIT(&w->asked_tasks);
+	TAILQ_INIT(&w->tasks);
+	TAILQ_INIT(&w->over_tasks);
+	w->task_epoll = -1;
 	pthread_mutex_init(&w->posts_lock, NULL);
 	stash__role_set(STASH__ROLE_WORKER);
 	result = stash__control_start(w);

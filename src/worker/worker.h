@@ -10,6 +10,7 @@
  *   mailbox.c   channels: attach, take a request, reply, refuse, let go
  *   control.c   messages from and to the supervisor
  *   timer.c     timers of this incarnation; post.c messages to oneself
+ *   task.c      functions in processes of their own; task_child.c what happens there
  *   crash.c     signals of the worker, and what a crash leaves in the black box
  *   api.c       what callbacks may call; main.c programs of their own (stash_worker_main)
  */
@@ -76,6 +77,9 @@ struct post {
 };
 STAILQ_HEAD(posts, post);
 
+TAILQ_HEAD(tasks, task);
+#define STASH__TASKS_MAX 64u /* of one worker at once */
+
 /* What the supervisor said in START. */
 struct start {
 	char name[STASH_NAME_MAX + 1];
@@ -129,6 +133,11 @@ struct stash_worker {
 	struct posts posts, outgoing_posts; /* waiting; and of the transition in hand */
 	pthread_mutex_t posts_lock;
 	_Atomic bool have_posts;
+	struct tasks asked_tasks; /* of the transition in hand */
+	struct tasks tasks;	  /* that are to run, or run */
+	struct tasks over_tasks;  /* whose messages wait */
+	unsigned ntasks;	  /* in all three */
+	int task_epoll;		  /* readable when a task has ended; -1: there was none yet */
 
 	/* the batch and the message in hand */
 	unsigned batch, batch_max;
@@ -239,6 +248,19 @@ bool stash__post_waits(struct stash_worker *);
 void stash__post_release(struct stash_worker *); /* the transition is safe: its posts are let go */
 void stash__post_drop(struct stash_worker *);	 /* the callback failed */
 void stash__post_free_all(struct stash_worker *);
+
+/* ---- task.c ---- */
+void stash__task_release(struct stash_worker *); /* the callback is over: its tasks run when its entry is safe */
+void stash__task_drop(struct stash_worker *);	 /* the callback failed */
+/* Between two batches: begins those that are due, kills those that run too long. */
+void stash__task_tend(struct stash_worker *);
+void stash__task_collect(struct stash_worker *); /* those that have ended; never blocks */
+/* Handles the message of one that has ended: true if there was one. */
+bool stash__task_run(struct stash_worker *);
+bool stash__task_waits(const struct stash_worker *);   /* for the loop: a message, or one that may begin */
+int64_t stash__task_next(const struct stash_worker *); /* when a time limit passes; INT64_MAX: none */
+int stash__task_watch(struct stash_worker *);	       /* in the worker's event loop, if there are both */
+void stash__task_free_all(struct stash_worker *);      /* kills them */
 
 /* ---- crash.c ---- */
 /* Loads what a backtrace needs (libgcc_s): now, not in a handler; and once for all workers, in the process that
