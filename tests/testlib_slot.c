@@ -347,3 +347,54 @@ t_world_grow(struct t_world *t)
 	say(t, &b, fds, 2);
 	stash__buf_fini(&b);
 }
+
+/* ---- a client of few words ---- */
+
+void
+t_caller_open(struct t_caller *a, struct t_world *t, unsigned channel)
+{
+	*a = (struct t_caller){ .t = t, .channel = channel, .c = &t->channels[channel] };
+}
+
+void
+t_caller_close(struct t_caller *a)
+{
+	stash__copy_free(&a->copy);
+}
+
+uint64_t
+t_caller_ask(struct t_caller *a, const char *tag, const char *text)
+{
+	ck_assert_int_eq(
+	    stash__request_write(a->c, &a->tail, ++a->count, STASH_MSG_CALL, tag, text, strlen(text), INT64_MAX), 0);
+	stash__request_publish(a->c, a->tail);
+	stash__bell_wake(&a->t->bell_page->asleep, a->t->bell);
+	return a->count;
+}
+
+void
+t_caller_answer(struct t_caller *a)
+{
+	int got = 0;
+
+	for (int64_t until = stash__now_ns() + 20 * STASH__NS_PER_S; got == 0;) {
+		stash__bell_doze(&a->c->page->client_asleep);
+		got = stash__reply_read(a->c, &a->head, &a->copy, &a->m);
+		ck_assert_int_ge(got, 0);
+		ck_assert_msg(got > 0 || stash__now_ns() < until, "no answer");
+		if (got == 0)
+			(void)stash__bell_poll(a->t->bells[a->channel], -1, -1, stash__now_ns() + STASH__NS_PER_S);
+		stash__bell_rise(&a->c->page->client_asleep);
+	}
+}
+
+void
+t_caller_expect(struct t_caller *a, const char *tag, const char *text, int code, const char *answer)
+{
+	uint64_t number = t_caller_ask(a, tag, text);
+
+	t_caller_answer(a);
+	ck_assert_uint_eq(a->m.head.number, number);
+	ck_assert_int_eq(a->m.head.code, code);
+	ck_assert_str_eq((const char *)a->m.data, answer);
+}

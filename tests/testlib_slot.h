@@ -61,7 +61,26 @@ void t_world_say_gone(struct t_world *, unsigned channel);
 void t_world_expect(struct t_world *, int type, struct stash_view *);
 /* Answers the worker's GROW, for which it waits. */
 void t_world_grow(struct t_world *);
-/* The state as folded, to be read under the lock. */
+/* Folds what is there: the state as folded is to be read under the lock. */
 void t_world_fold(struct t_world *);
+
+/* A client of one of its channels. */
+struct t_caller {
+	struct t_world *t;
+	struct stash__channel *c;
+	unsigned channel;
+	uint64_t tail, count, head;
+	struct stash__copy copy;
+	struct stash__message m; /* the answer that was read last */
+};
+
+void t_caller_open(struct t_caller *, struct t_world *, unsigned channel);
+void t_caller_close(struct t_caller *);
+/* Publishes a call; its number. */
+uint64_t t_caller_ask(struct t_caller *, const char *tag, const char *text);
+/* Waits for the next answer. */
+void t_caller_answer(struct t_caller *);
+/* Both, for a call that is answered with this code and text. */
+void t_caller_expect(struct t_caller *, const char *tag, const char *text, int code, const char *answer);
 
 #endif

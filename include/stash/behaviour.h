@@ -70,7 +70,7 @@ struct stash_init {
 	/* the spec's args; argv[0] is the worker's name, argv[argc] is NULL; for programs too */
 	const char *const *argv;
 	uint32_t last_reason; /* the predecessor's enum stash_reason, if restarts > 0 */
-	uint32_t from_layout; /* the layout version that was stored */
+	uint32_t from_layout; /* the layout version that was stored, before code_change */
 };
 
 /*
@@ -80,7 +80,8 @@ struct stash_init {
  * STASH_E_INVAL.
  *
  * state, in every callback: state_size bytes, private, aligned to 64, committed
- * if they differ afterwards. Plain data, no pointers.
+ * if they differ afterwards. Plain data, no pointers, unless encode and decode
+ * are set.
  */
 struct stash_behaviour {
 	size_t size; /* sizeof(struct stash_behaviour) */
@@ -131,11 +132,36 @@ struct stash_behaviour {
 	 * in hex. A crash in it is no crash of the worker.
 	 */
 	int (*format_status)(const void *state, FILE *out);
-	/* Reserved for the way from an older layout: NULL. */
+	/*
+	 * The way from a state that was stored under this name with another
+	 * layout_version, older or newer. Called at the start instead of decode,
+	 * before init; state is all zero, old is lent for the call, aligned as a
+	 * state is. Pure: its result is committed, as one more version, only when
+	 * init has returned STASH_OK; until then, and in the history, the old one
+	 * stays. 0; an error is a failed start. NULL: decode, or by the fields of
+	 * both layouts (stash_field(3)); if there is no way, the start fails with
+	 * STASH_E_LAYOUT and what is stored stays as it was.
+	 */
 	int (*code_change)(uint32_t from_layout, const void *old, size_t len, void *state);
-	/* Reserved for states with pointers: NULL. */
+	/*
+	 * For states with pointers: both or none. encode writes the image that is
+	 * committed, up to STASH_STATE_MAX bytes, of any length; the same state
+	 * gives the same bytes. It runs once for each batch, which counts as one
+	 * version if the image differs; with STASH_COMMIT_TERMINATE, behind each
+	 * message. decode makes the state of it again; layout is the version that
+	 * it was written under, and any that may be stored must be known to it, if
+	 * there is no code_change. state is all zero, data is lent for the call,
+	 * aligned and with a NUL past len. It may allocate; nothing ever frees it.
+	 * Both: 0, or an error, which crashes the worker, or fails its start.
+	 *
+	 * A callback that fails in the midst of a batch takes the batch along:
+	 * nothing of it was answered yet, and all of it but the failed message is
+	 * done again by the next incarnation, as after a signal. terminate then
+	 * gets the state of the last image, made by decode. If encode fails or
+	 * crashes, the batch is done again one by one, and the message behind
+	 * which it does so again is set aside.
+	 */
 	int (*encode)(const void *state, struct stash_buf *out);
-	/* Reserved for states with pointers: NULL. */
 	int (*decode)(const void *data, size_t len, uint32_t layout, void *state);
 	/* Reserved for a check before each commit: NULL. */
 	int (*check_state)(const void *state);

@@ -291,7 +291,8 @@ stash__control_layout(struct stash_worker *w)
 	int result;
 
 	stash__buf_init(&fields, STASH__WIRE_MAX / 2);
-	result = stash__fields_pack(&fields, b->fields, b->state_size);
+	/* What encode writes isn't the struct that the fields tell of. */
+	result = b->encode != NULL ? STASH_E_NOENT : stash__fields_pack(&fields, b->fields, b->state_size);
 	if (result == STASH_OK)
 		result = stash_buf_data(&fields, &data, &len);
 	out = compose(w, STASH__W_LAYOUT);

@@ -55,24 +55,20 @@ callback(struct stash_worker *w, const struct stash_msg *msg)
 static void
 keep(struct stash_worker *w)
 {
-	size_t n = w->behaviour->state_size;
-
-	if (n > 0 && memcmp(w->state, w->before, n) != 0) {
-		memcpy(w->before, w->state, n);
-		w->dirty = true;
-		w->version++;
-	}
+	stash__state_keep(w);
 	stash__post_release(w);
 	stash__task_release(w);
 }
 
-/* The callback failed: as if this message had not been; those before it count. */
+/* The callback failed: as if this message had not been.  Those before it count; if they can't be told from it, they
+ * are done again, as after a signal. */
 static void
 fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int result)
 {
 	char text[STASH__BOX_TEXT];
 	struct mailbox *mb = w->last_taken;
 	const char *why = w->failed_in_words ? stash_errmsg() : stash_strerror(result);
+	bool whole = stash__state_whole(w);
 
 	if (result == STASH_E_UNKNOWN && !w->failed_in_words) {
 		(void)stash__fail(result, "%s knows no message %s", w->start.name, msg->tag);
@@ -80,7 +76,7 @@ fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int res
 	}
 	strncpy(text, why, sizeof text - 1);
 	text[sizeof text - 1] = '\0';
-	memcpy(w->state, w->before, w->behaviour->state_size);
+	stash__state_restore(w);
 	stash__mailbox_rollback(w);
 	stash__post_drop(w);
 	stash__task_drop(w);
@@ -89,8 +85,9 @@ fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int res
 		mb->req_count--;
 	}
 	w->batch--;
-	if (w->batch > 0)
+	if (w->batch > 0 && !whole)
 		(void)stash__submit(w, 0);
+	w->lost_batch = whole;
 	w->batch = 1;
 	note(w, msg, hand);
 	stash__crash_note(w, result, text);

@@ -80,64 +80,17 @@ clear_box(struct stash_worker *w)
 	atomic_store(&w->out.page->layout_version, w->behaviour->layout_version);
 }
 
-static int
-allocate(struct stash_worker *w)
-{
-	size_t bytes = (w->behaviour->state_size + 64) & ~(size_t)63;
-	size_t local = (w->behaviour->local_size + 64) & ~(size_t)63;
-
-	w->state = aligned_alloc(64, bytes);
-	w->before = aligned_alloc(64, bytes);
-	w->local = aligned_alloc(64, local);
-	if (w->state == NULL || w->before == NULL || w->local == NULL)
-		return stash__fail(STASH_E_NOMEM, "no memory for a state of %zu bytes", w->behaviour->state_size);
-	memset(w->state, 0, bytes);
-	memset(w->before, 0, bytes);
-	memset(w->local, 0, local);
-	return STASH_OK;
-}
-
-/* The slot must hold the state twice, and its ring two entries with an image. */
-static int
-fit_slot(struct stash_worker *w)
-{
-	uint64_t image = w->behaviour->state_size, ring = 2 * stash__entry_bytes(64, image);
-	uint64_t now = STASH__RING_BYTES(w->in.page->bases[0]), other = STASH__RING_BYTES(w->in.page->bases[1]);
-	uint64_t need = stash__base_bytes(w->base->nrows < STASH__ROWS_MIN ? STASH__ROWS_MIN : w->base->nrows, image);
-
-	if (other < now)
-		now = other;
-	if (need <= now && ring <= w->out.ring_bytes)
-		return STASH_OK;
-	return stash__control_grow(w, image, ring <= w->out.ring_bytes ? 0 : ring);
-}
-
 /* Takes over what the predecessor committed. */
 static int
 load(struct stash_worker *w)
 {
 	const struct stash__base *base = w->base;
-	const struct stash_behaviour *b = w->behaviour;
 
 	w->entry = base->entry;
 	w->changed = base->changed;
 	w->version = w->committed = base->version;
 	w->careful = base->careful != 0;
-	if (base->version == 0)
-		return STASH_OK;
-	if (base->layout_version != b->layout_version || strcmp(base->layout, b->name) != 0)
-		return stash__fail(STASH_E_LAYOUT,
-		    "the stored state of %s has layout %s version %u, its behaviour has %s version %u: "
-		    "there is no way from one to the other",
-		    w->start.name, base->layout, base->layout_version, b->name, b->layout_version);
-	if (base->image_len != b->state_size)
-		return stash__fail(STASH_E_LAYOUT,
-		    "the stored state of %s has %u bytes, its behaviour's has %zu under the same layout_version %u: "
-		    "raise layout_version",
-		    w->start.name, base->image_len, b->state_size, b->layout_version);
-	memcpy(w->state, stash__base_image(base), base->image_len);
-	memcpy(w->before, w->state, base->image_len);
-	return STASH_OK;
+	return stash__state_load(w);
 }
 
 static void
@@ -161,15 +114,21 @@ begin(struct stash_worker *w)
 	clear_box(w);
 	result = stash__base_copy(&w->in, &w->base);
 	if (result == STASH_OK)
-		result = fit_slot(w);
+		result = stash__state_fit(w);
 	if (result == STASH_OK)
-		result = allocate(w);
+		result = stash__state_allocate(w);
 	if (result == STASH_OK)
 		result = load(w);
+	/* Only now: one that can't read the state may not describe its layout anew. */
+	if (result == STASH_OK)
+		result = stash__control_layout(w);
 	if (result < 0)
 		return result;
+	stash__worker_phase(w, STASH__PHASE_INIT);
 	fill_init(w, w->init.restarts, w->init.last_reason);
 	result = stash__dispatch_init(w);
+	if (result == STASH_OK)
+		result = stash__state_begun(w);
 	if (result != STASH_OK)
 		return result;
 	return w->dirty ? stash__submit(w, STASH__ENTRY_INIT) : STASH_OK;
@@ -183,8 +142,9 @@ end(struct stash_worker *w)
 	enum stash_reason reason = failed ? STASH_REASON_CRASH : shutdown ? STASH_REASON_SHUTDOWN : STASH_REASON_NORMAL;
 	int result = STASH_OK;
 
-	stash__dispatch_terminate(w, reason);
-	if (!failed || w->behaviour->commit == STASH_COMMIT_TERMINATE)
+	if (!w->spoiled)
+		stash__dispatch_terminate(w, reason);
+	if (!w->lost_batch && (!failed || w->behaviour->commit == STASH_COMMIT_TERMINATE))
 		result = stash__submit(w, STASH__ENTRY_LAST);
 	if (result == STASH_OK)
 		result = stash__submit_flush(w);
@@ -245,9 +205,7 @@ destroy(struct stash_worker *w)
 	stash__buf_fini(&w->message_out);
 	if (w->events != NULL)
 		event_base_free(w->events);
-	free(w->state);
-	free(w->before);
-	free(w->local);
+	stash__state_free(w);
 	for (int i = 0; i < w->start.argc; i++)
 		free(w->start.argv[i]);
 	free(w->start.argv);
@@ -285,8 +243,6 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 		result = own_slot(w);
 	if (result == STASH_OK)
 		result = stash__crash_arm(w);
-	if (result == STASH_OK)
-		result = stash__control_layout(w);
 	if (result == STASH_OK)
 		result = stash__control_go(w);
 	if (result < 0) {

@@ -43,7 +43,7 @@ wait_room(struct stash_worker *w, uint64_t bytes)
 	int result = STASH_OK;
 
 	if (bytes > w->out.ring_bytes / 2)
-		result = stash__control_grow(w, 0, bytes * 4);
+		result = stash__control_grow(w, 0, bytes * (bytes < STASH_STATE_MAX ? 4 : 2));
 
 	while (result >= 0 && stash__entry_room(&w->out, out_head(w)) < bytes) {
 		w->grow_head = out_head(w);
@@ -254,15 +254,19 @@ clear_touched(struct stash_worker *w)
 int
 stash__submit(struct stash_worker *w, uint32_t flags)
 {
-	bool image = w->dirty && (w->behaviour->commit == STASH_COMMIT_EACH || (flags & STASH__ENTRY_LAST));
+	const void *image;
+	size_t image_len;
 	struct stash__entry head = { .incarnation = w->start.incarnation };
 	int result;
 
 	atomic_store_explicit(&w->out.box->phase, STASH__PHASE_SUBMIT, memory_order_relaxed);
+	result = stash__state_image(w, flags, &image, &image_len);
+	if (result < 0)
+		return result;
 	head.npositions = (uint16_t)collect(w);
-	head.image_len = image ? (uint32_t)w->behaviour->state_size : 0;
-	head.flags = flags | (image ? STASH__ENTRY_IMAGE : 0);
-	if (image)
+	head.image_len = (uint32_t)image_len;
+	head.flags = flags | (image != NULL ? STASH__ENTRY_IMAGE : 0);
+	if (image != NULL)
 		w->committed = w->version;
 	head.version = w->committed;
 	result = wait_room(w, stash__entry_bytes(head.npositions, head.image_len));
@@ -270,10 +274,10 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 		return result;
 	head.number = w->entry + 1;
 	head.stamp = w->now = stash__now_ns();
-	stash__entry_submit(&w->out, &head, w->positions, w->state);
+	stash__entry_submit(&w->out, &head, w->positions, image);
 	STASH_POINT("worker_after_tail");
 	w->entry++;
-	if (image) {
+	if (image != NULL) {
 		w->changed = w->entry;
 		w->dirty = false;
 	}

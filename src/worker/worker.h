@@ -6,6 +6,7 @@
  *   run.c       START, slot, GO, init, READY; then the loop; then the end
  *   loop.c      one batch after the other; looking, spinning, sleeping
  *   dispatch.c  one message: black box, callback, result
+ *   state.c     the state: loaded, kept, encoded, taken back
  *   submit.c    the entry, room for it, and what is published when it is safe
  *   mailbox.c   channels: attach, take a request, reply, refuse, let go
  *   control.c   messages from and to the supervisor
@@ -106,9 +107,17 @@ struct stash_worker {
 	struct stash__bell_page *bell_page;
 	struct stash__base *base; /* as it was at GO; its image is not kept */
 
-	/* the state: `state' is what callbacks change, `before' is as it was before the callback in hand */
+	/* the state: `state' is what callbacks change, `before' is as it was before the callback in hand; with
+	 * encode there is no `before', but the image that was made last, and room for the next one */
 	unsigned char *state, *before;
 	void *local;
+	struct stash_buf encoded[2];
+	unsigned encoded_now;
+	uint64_t fits;		     /* the slot holds images of so many bytes */
+	bool unencoded;		     /* callbacks have run since the last image was made */
+	bool migrated;		     /* it came from another layout: committed when init has returned */
+	bool spoiled;		     /* it couldn't be taken back: not to be shown to terminate */
+	bool lost_batch;	     /* what was taken since the last entry doesn't count, nor what terminate does */
 	bool dirty;		     /* the batch has changed it */
 	uint64_t version, committed; /* messages that changed the state; of these, those in an entry with an image */
 	uint64_t entry, changed;     /* numbers of the last entry, and of the last one that changed the state */
@@ -190,6 +199,25 @@ void stash__dispatch_request(struct stash_worker *, struct mailbox *);
 /* Runs init; 0, STASH_IGNORE or an error. */
 int stash__dispatch_init(struct stash_worker *);
 void stash__dispatch_terminate(struct stash_worker *, enum stash_reason);
+
+/* ---- state.c ---- */
+/* Memory for it; and in the slot, for what is stored or, without encode, for what it will be. */
+int stash__state_allocate(struct stash_worker *);
+int stash__state_fit(struct stash_worker *);
+/* Takes over what the base has.  STASH_E_LAYOUT: there is no way from its layout; or the behaviour's error. */
+int stash__state_load(struct stash_worker *);
+/* init has returned: dirty says whether there is something to commit. */
+int stash__state_begun(struct stash_worker *);
+/* The callback's change, if any, becomes part of the batch. */
+void stash__state_keep(struct stash_worker *);
+/* Whether a callback that fails takes the batch along: what came before it can't be told apart any more. */
+bool stash__state_whole(const struct stash_worker *);
+/* As it was before the callback that failed; of a whole batch, before that. */
+void stash__state_restore(struct stash_worker *);
+/* The image to commit with an entry of these flags, good until the next callback; NULL: none.  An error of encode ends
+ * the worker as a callback's does. */
+int stash__state_image(struct stash_worker *, uint32_t flags, const void **image, size_t *len);
+void stash__state_free(struct stash_worker *);
 
 /* ---- submit.c ---- */
 /* One entry for all that was done since the last; publishes it, now or when it is durable. flags: STASH__ENTRY_*. */
