@@ -75,20 +75,47 @@ behaviour_of(const struct plan *plan)
 	return NULL;
 }
 
+/* As a worker has it: aligned to 64 bytes, zero behind it, and one byte at least so that it has an address. */
+static void *
+zeroed(size_t len)
+{
+	size_t bytes = (len + 64) & ~(size_t)63;
+	void *p = aligned_alloc(64, bytes);
+
+	if (p != NULL)
+		memset(p, 0, bytes);
+	return p;
+}
+
+/* What the behaviour's function is to get; NULL: it can't be asked. */
+static const void *
+as_state(const struct stash_behaviour *b, const struct stash__base *base, const void *image)
+{
+	void *state;
+
+	if (b->format_status == NULL || b->layout_version != base->layout_version || strcmp(b->name, base->layout) != 0)
+		return NULL;
+	if (b->decode == NULL)
+		return b->state_size == base->image_len ? image : NULL;
+	state = zeroed(b->state_size);
+	return state != NULL && b->decode(image, base->image_len, base->layout_version, state) == 0 ? state : NULL;
+}
+
 static void
 print(FILE *out, const struct job *j)
 {
 	const struct stash_behaviour *given = behaviour_of(j->plan);
 	struct stash_behaviour b;
-	/* As a worker has it: aligned to 64 bytes, and one more so that an empty state has an address. */
-	void *image = aligned_alloc(64, ((size_t)j->base->image_len + 64) & ~(size_t)63);
+	void *image = zeroed(j->base->image_len);
+	const void *state = NULL;
 
 	if (image == NULL)
 		return;
 	memcpy(image, stash__base_image(j->base), j->base->image_len);
-	if (given != NULL && stash__behaviour_take(&b, given) == 0 && b.format_status != NULL &&
-	    b.layout_version == j->base->layout_version && b.state_size == j->base->image_len)
-		(void)b.format_status(image, out);
+	if (given != NULL && stash__behaviour_take(&b, given) == 0)
+		state = as_state(&b, j->base, image);
+	if (state != NULL)
+		(void)b.format_status(state, out);
 	else
 		print_plain(out, j, image);
 }
