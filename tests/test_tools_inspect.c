@@ -125,6 +125,7 @@ make_store(void)
 	put_owner(batch, "web.endpoint", "root/web/endpoint", getpid());
 	put_event(batch, STASH_EV_STARTED, 0, STASH__NS_PER_S, "");
 	put_event(batch, STASH_EV_EXITED, STASH_REASON_CRASH, 2 * STASH__NS_PER_S, "SIGABRT in \033cast");
+	put_event(batch, STASH_EV_MESSAGE, STASH_REASON_CRASH, 2 * STASH__NS_PER_S, "cast b: set aside");
 	put_event(batch, STASH_EV_EXITED, STASH_REASON_NORMAL, stash__time_ns(), "");
 	put_schema(batch);
 	ts_good(store_commit(batch));
@@ -201,7 +202,7 @@ START_TEST(test_show)
 	tt_says(&r, "child       root/sequence, stopped, incarnation 3, restarts 2\n");
 	tt_says(&r, "version     3, committed 1970-01-01 00:00:03.000, on the disk\n");
 	tt_says(&r, "layout      sequence 1, 24 bytes\n");
-	tt_says(&r, "last crash  1970-01-01 00:00:02.000, crash: SIGABRT in \\x1bcast\n");
+	tt_says(&r, "last crash  1970-01-01 00:00:02.000, crash: SIGABRT in \\x1bcast; cast b: set aside\n");
 	tt_says(&r, "\nnext = 126\nnote = \"x\\x1b[31m\"\n");
 	tt_free(&r);
 	TT_RUN(&r, &stash_inspect, "show", "sequence", "--field", "next");
@@ -346,12 +347,13 @@ START_TEST(test_events)
 	make_store();
 	TT_RUN(&r, &stash_inspect, "events");
 	tt_exits(&r, 0);
-	ck_assert_uint_eq(tt_lines(&r), 4);
+	ck_assert_uint_eq(tt_lines(&r), 5);
 	tt_says(&r, "     1  1970-01-01 00:00:01.000  started       root/sequence\n");
 	tt_says(&r, "     2  1970-01-01 00:00:02.000  exited        root/sequence  crash  SIGABRT in \\x1bcast\n");
+	tt_says(&r, "     3  1970-01-01 00:00:02.000  message       root/sequence  cast b: set aside\n");
 	tt_free(&r);
-	TT_RUN(&r, &stash_inspect, "events", "-n", "2", "--json");
-	ck_assert_uint_eq(tt_lines(&r), 2);
+	TT_RUN(&r, &stash_inspect, "events", "-n", "3", "--json");
+	ck_assert_uint_eq(tt_lines(&r), 3);
 	o = tt_json(&r, 0);
 	ck_assert_int_eq(json_integer_value(json_object_get(o, "seq")), 2);
 	ck_assert_str_eq(json_string_value(json_object_get(o, "reason")), "crash");
@@ -362,7 +364,7 @@ START_TEST(test_events)
 	ck_assert_uint_eq(tt_lines(&r), 1);
 	tt_free(&r);
 	TT_RUN(&r, &stash_inspect, "events", "-n0", "-j");
-	ck_assert_uint_eq(tt_lines(&r), 3);
+	ck_assert_uint_eq(tt_lines(&r), 4);
 	tt_free(&r);
 }
 END_TEST
@@ -461,7 +463,7 @@ START_TEST(test_stat)
 	ck_assert_str_eq(
 	    json_string_value(json_object_get(json_object_get(o, "stash"), "last_commit")), "STASH_E_FULL");
 	ck_assert_int_eq(
-	    json_integer_value(json_object_get(json_object_get(json_object_get(o, "database"), "rows"), "event")), 3);
+	    json_integer_value(json_object_get(json_object_get(json_object_get(o, "database"), "rows"), "event")), 4);
 	json_decref(o);
 	tt_free(&r);
 }

@@ -51,11 +51,12 @@ enum stash_event_type {
 	STASH_EV_ESCALATED = 5, /* a supervisor gave up */
 	STASH_EV_TAKEOVER = 6,	/* a new supervisor took the tree over */
 	STASH_EV_CONFIG = 7,
-	STASH_EV_STORE = 8,	  /* the store itself: full, recovered, exchanged */
-	STASH_EV_HELD = 9,	  /* later */
-	STASH_EV_RELEASED = 10,	  /* later */
-	STASH_EV_RECOVERED = 11,  /* later */
-	STASH_EV_DEAD_LETTER = 12 /* later */
+	STASH_EV_STORE = 8,	   /* the store itself: full, recovered, exchanged */
+	STASH_EV_HELD = 9,	   /* later */
+	STASH_EV_RELEASED = 10,	   /* later */
+	STASH_EV_RECOVERED = 11,   /* later */
+	STASH_EV_DEAD_LETTER = 12, /* later */
+	STASH_EV_MESSAGE = 13	   /* what a worker that has died had in hand, and what becomes of it */
 };
 
 /*

@@ -247,7 +247,7 @@ set_up(struct server *s, int keeper)
 	if (result == 0)
 		result = open_dirs(s);
 	s->events = event_base_new();
-	s->machine = sup_create(NULL);
+	s->machine = sup_create(s->config->ops);
 	if (result == 0 && (s->events == NULL || s->machine == NULL))
 		result = stash__fail(STASH_E_NOMEM, "no memory for a supervisor");
 	if (result == 0)

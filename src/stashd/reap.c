@@ -199,6 +199,14 @@ log_death(const struct life *l)
 	    (unsigned long long)l->incarnation, text);
 }
 
+/* For the event that the machine's report becomes. */
+static void
+note_death(struct life *l)
+{
+	free(l->worker->death);
+	l->worker->death = report_death(l);
+}
+
 /* Its status is known: the machine is told at once, so that the next one is made while this one is being retired. */
 static void
 die(struct life *l, int wait_status)
@@ -212,13 +220,14 @@ die(struct life *l, int wait_status)
 	free(l->worker->why);
 	l->worker->why = l->why;
 	l->why = NULL;
+	if (plan_linked(&l->worker->plan) && l->cause == STASH__CAUSE_EXIT)
+		read_crash(l);
+	note_death(l);
 	if (!plan_linked(&l->worker->plan)) {
 		tell_machine(l);
 		finish(l, NULL);
 		return;
 	}
-	if (l->cause == STASH__CAUSE_EXIT)
-		read_crash(l);
 	STASH_POINT("sup_before_retire");
 	send_retire(l);
 	tell_machine(l);

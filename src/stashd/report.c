@@ -67,7 +67,7 @@ verdict_text(enum stash__verdict verdict)
 }
 
 static void
-describe_death(const struct life *l, const struct verdict *v, char *text, size_t size)
+describe_death(const struct life *l, bool own_fault, char *text, size_t size)
 {
 	const struct stash__crash *c = &l->crash;
 	char how[64], name[32], why[STASH__BOX_TEXT * 2];
@@ -86,8 +86,20 @@ describe_death(const struct life *l, const struct verdict *v, char *text, size_t
 		    text, size, "%s, code %d, address 0x%llx (%s)", name, c->code, (unsigned long long)c->address, how);
 	} else {
 		snprintf(text, size, "%s%s", how,
-		    v->own_fault && WIFEXITED(l->wait_status) && l->wait_status >= 0 ? ", unasked" : "");
+		    own_fault && WIFEXITED(l->wait_status) && l->wait_status >= 0 ? ", unasked" : "");
 	}
+}
+
+char *
+report_death(const struct life *l)
+{
+	char death[sizeof(((struct report *)NULL)->death)], *text;
+
+	describe_death(l, false, death, sizeof(death));
+	if (asprintf(
+		&text, "incarnation %llu, process %d: %s", (unsigned long long)l->incarnation, (int)l->pid, death) < 0)
+		return NULL;
+	return text;
 }
 
 /* ---- the message in hand ---- */
@@ -179,12 +191,12 @@ report_begin(struct life *l, const struct verdict *v)
 		return NULL;
 	if (!v->own_fault && l->wait_status >= 0 && WIFEXITED(l->wait_status))
 		return NULL; /* it wanted to end */
-	describe_death(l, v, death, sizeof(death));
+	describe_death(l, v->own_fault, death, sizeof(death));
 	describe_message(w, v, message, sizeof(message));
 	r = v->own_fault ? calloc(1, sizeof(*r)) : NULL;
-	records_event(l->server, STASH_EV_EXITED, v->own_fault ? STASH_REASON_CRASH : STASH_REASON_KILLED, w->path,
-	    w->name, "incarnation %llu, process %d: %s%s%s", (unsigned long long)l->incarnation, (int)l->pid, death,
-	    message[0] != '\0' ? "; " : "", message);
+	if (message[0] != '\0')
+		records_event(l->server, STASH_EV_MESSAGE, v->own_fault ? STASH_REASON_CRASH : STASH_REASON_KILLED,
+		    w->path, w->name, "%s", message);
 	if (r == NULL) {
 		if (message[0] != '\0')
 			stash__log(LOG_WARNING, "%s: it had in hand: %s", w->name, message);

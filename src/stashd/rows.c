@@ -321,7 +321,7 @@ records_report(struct server *s, const struct sup_action *a)
 	struct worker *w;
 
 	worker_slot_name(a->path, a->name, slot_name);
-	w = a->name[0] != '\0' ? worker_find(s, slot_name) : NULL;
+	w = worker_find(s, slot_name);
 	switch (a->report) {
 	case SUP_REP_STARTED:
 		stash__log(LOG_DEBUG, "%s: started", a->path);
@@ -337,9 +337,8 @@ records_report(struct server *s, const struct sup_action *a)
 		break;
 	case SUP_REP_STOPPED:
 		stash__log(LOG_DEBUG, "%s: stopped (%s)", a->path, reason_text(a->reason));
-		/* A worker's own death is told when more is known of it. */
-		if (w == NULL || a->reason == STASH_REASON_NORMAL || a->reason == STASH_REASON_SHUTDOWN)
-			records_event(s, STASH_EV_EXITED, a->reason, a->path, a->name, "%s", "");
+		records_event(s, STASH_EV_EXITED, a->reason, a->path, a->name, "%s",
+		    w != NULL && w->death != NULL ? w->death : "");
 		break;
 	case SUP_REP_RESTARTING:
 		stash__log(LOG_DEBUG, "%s: is started again", a->path);

@@ -132,6 +132,7 @@ struct worker {
 	struct sup_spec *spec;
 	struct plan plan;
 	char *why;		  /* its last start failed; NULL: nothing is known of that */
+	char *death;		  /* how its last process ended; NULL: there was none */
 	uint64_t node, start;	  /* of the machine's START that waits for a process; start 0: none */
 	uint64_t listed;	  /* the node under which it is found; 0: none */
 	uint64_t incarnation;	  /* the last number given */
@@ -353,6 +354,9 @@ void records_event(struct server *, enum stash_event_type, enum stash_reason, co
 void records_report(struct server *, const struct sup_action *);
 
 /* ---- crash reports (report.c) ---- */
+
+/* How it died, in words; to be freed.  NULL: no memory. */
+char *report_death(const struct life *);
 
 /* The stash's word on a death. */
 struct verdict {

@@ -29,6 +29,8 @@
 
 #include "base/log.h"
 
+struct sup_ops;
+
 /* What stashd's config sets beyond the public options. */
 struct stash__supervise_config {
 	const char *run_dir;	    /* NULL: chosen by the store's directory */
@@ -41,7 +43,8 @@ struct stash__supervise_config {
 	const struct stash_behaviour *const *behaviours; /* what specs name; ends with NULL; or NULL */
 	stash__log_fn *log; /* NULL: standard error.  Called in the keeper and in the processes below it */
 	void *log_arg;
-	const char *source; /* where the tree comes from, for the log; NULL: nothing is said */
+	const char *source;	   /* where the tree comes from, for the log; NULL: nothing is said */
+	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };
 
 /* All defaults, spin_ns and history too. */

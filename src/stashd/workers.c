@@ -388,6 +388,7 @@ worker_free(struct worker *w)
 	free(w->name);
 	free(w->path);
 	free(w->why);
+	free(w->death);
 	free(w);
 }
 

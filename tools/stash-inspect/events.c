@@ -42,6 +42,8 @@ type_name(uint32_t type)
 		return "recovered";
 	case STASH_EV_DEAD_LETTER:
 		return "dead-letter";
+	case STASH_EV_MESSAGE:
+		return "message";
 	}
 	return "-";
 }

@@ -17,6 +17,10 @@ read_crash(void *arg, const struct stash_event *event)
 {
 	struct shown *s = arg;
 
+	if (event->type == STASH_EV_MESSAGE && s->crash.seq != 0 && strcmp(event->name, s->name) == 0) {
+		strlcat(s->crash.text, "; ", sizeof s->crash.text);
+		strlcat(s->crash.text, event->text, sizeof s->crash.text);
+	}
 	if (event->type != STASH_EV_EXITED || strcmp(event->name, s->name) != 0 ||
 	    (event->reason != STASH_REASON_CRASH && event->reason != STASH_REASON_KILLED))
 		return 0;
