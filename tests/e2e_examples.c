@@ -16,7 +16,7 @@ static void
 begin(const char *conf)
 {
 	memset(&d, 0, sizeof d);
-	t_example_start(&d, conf, NULL, NULL);
+	t_example_start(&d, conf, NULL);
 }
 
 static void
@@ -239,7 +239,7 @@ START_TEST(the_ticks_go_on_after_a_crash)
 	char *text;
 
 	memset(&d, 0, sizeof d);
-	t_example_start(&d, "ticker.conf", "[1000]", "[50]");
+	t_example_start(&d, "ticker.conf", (const char *const[]){ "[1000]", "[50]", NULL });
 	first = pid_of("ticker");
 	ck_assert(t_wait_for(has_ticked, &three, 20000));
 	t_wait_output(&d.proc, "tick 3", 10000);

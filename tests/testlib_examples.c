@@ -42,27 +42,29 @@ link_modules(void)
 	closedir(dir);
 }
 
-/* text with its first `from' replaced, which must be there. */
-static char *
-edited(const char *text, const char *from, const char *to)
+/* Puts `to' for the first `from' in the text, which must be there. */
+static void
+edit(char **text, const char *from, const char *to)
 {
-	const char *at = strstr(text, from);
-	char *new;
+	const char *at = strstr(*text, from);
+	char *other;
 
 	ck_assert_msg(at != NULL, "the config has no '%s'", from);
-	ck_assert_int_ge(asprintf(&new, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)), 0);
-	return new;
+	ck_assert_int_ge(asprintf(&other, "%.*s%s%s", (int)(at - *text), *text, to, at + strlen(from)), 0);
+	free(*text);
+	*text = other;
 }
 
 void
-t_example_start(struct t_stashd *d, const char *conf, const char *from, const char *to)
+t_example_start(struct t_stashd *d, const char *conf, const char *const *edits)
 {
-	char *text = t_read_file(source(conf), NULL), *other = from != NULL ? edited(text, from, to) : NULL;
+	char *text = t_read_file(source(conf), NULL);
 
 	link_modules();
-	t_stashd_start(d, other != NULL ? other : text);
+	for (; edits != NULL && edits[0] != NULL; edits += 2)
+		edit(&text, edits[0], edits[1]);
+	t_stashd_start(d, text);
 	ck_assert_int_eq(setenv("STASH_DIR", t_store(d), 1), 0);
-	free(other);
 	free(text);
 }
 

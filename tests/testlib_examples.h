@@ -11,9 +11,9 @@
 
 /*
  * Starts stashd on that config of src/examples, with the built modules beside it, and sets STASH_DIR for the
- * session. from, to: a piece of the config that this test wants otherwise, or NULL.
+ * session. edits: pairs, what of the config this test wants otherwise, and how; they end with NULL. NULL: none.
  */
-void t_example_start(struct t_stashd *, const char *conf, const char *from, const char *to);
+void t_example_start(struct t_stashd *, const char *conf, const char *const *edits);
 
 /* "$ stashctl COMMAND": ends well and writes exactly that. The words of a command are parted by single spaces. */
 void t_session(const char *command, const char *output);
