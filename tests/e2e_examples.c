@@ -43,6 +43,7 @@ START_TEST(sequence_without_a_stash_begins_again)
 	t_session("call sequence next_number", "126");
 	t_session("cast sequence increment_number cat", "");
 	t_wait_output(&d.proc, "increment_number wants a number", 10000);
+	t_wait_output(&d.proc, "the next number is 127", 10000);
 	(void)t_reborn(&d, "sequence", first);
 	t_session("call sequence next_number", "123");
 	t_session("call sequence next_number", "124");

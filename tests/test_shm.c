@@ -367,6 +367,7 @@ START_TEST(test_base_grows)
 	ck_assert_int_eq(stash__in_make(dir, "n.in", &origin, 0, 100, &fd), 0);
 	ck_assert_int_eq(stash__in_map(&in, fd, true, NULL), 0);
 	ck_assert_int_eq(stash__in_map(&reader, fd, false, NULL), 0);
+	ck_assert_int_eq(stash__base_copy_former(&reader, &b), STASH_E_NOENT);
 	head.image_len = 1 << 20;
 	ck_assert_int_eq(stash__base_write(&in, &head, NULL, image), STASH_E_TOOBIG);
 	for (int i = 0; i < 2; i++) {
@@ -378,6 +379,10 @@ START_TEST(test_base_grows)
 	ck_assert_int_eq(stash__base_copy(&reader, &b), 0);
 	ck_assert_uint_eq(b->image_len, 1 << 20);
 	ck_assert_mem_eq(stash__base_image(b), image, 1 << 20);
+	ck_assert_uint_eq(b->entry, 2);
+	free(b);
+	ck_assert_int_eq(stash__base_copy_former(&reader, &b), 0);
+	ck_assert_uint_eq(b->entry, 1);
 	free(b);
 	free(image);
 	stash__in_unmap(&in);

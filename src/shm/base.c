@@ -116,3 +116,20 @@ stash__base_copy(struct stash__in *in, struct stash__base **result)
 	free(copy);
 	return stash__fail(STASH_E_CORRUPT, "the base of a slot fails its checksum");
 }
+
+int
+stash__base_copy_former(struct stash__in *in, struct stash__base **result)
+{
+	uint32_t idle = 1 - (atomic_load_explicit(&in->page->base_now, memory_order_acquire) & 1);
+	uint64_t size = 0, room = 0;
+	const struct stash__base *from = place(in, idle, &room);
+	struct stash__base *copy = NULL;
+	int done = from == NULL ? 0 : try_copy(from, room, &copy, &size);
+
+	if (done == 1 && copy->turn > 0) {
+		*result = copy;
+		return STASH_OK;
+	}
+	free(copy);
+	return done < 0 ? done : stash__fail(STASH_E_NOENT, "there is no base but the current one");
+}

@@ -103,6 +103,8 @@ void stash__base_turn(struct stash__in *);
 /* Anyone: a copy of the current base in one allocation, to be freed by free(); never torn.  STASH_E_CORRUPT,
  * STASH_E_NOMEM. */
 int stash__base_copy(struct stash__in *, struct stash__base **);
+/* The same of the one that the last turn has left behind.  STASH_E_NOENT: it isn't whole, or there was none. */
+int stash__base_copy_former(struct stash__in *, struct stash__base **);
 
 /* ---- file names in the slot directory ---- */
 enum { STASH__SLOT_FILE_MAX = STASH_NAME_MAX + 8 };

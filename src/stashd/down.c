@@ -18,8 +18,8 @@ static const char stopped[] = "the worker is stopped, and won't come back by its
 static const char crashed[] = "this message crashed its worker and was set aside; it is not in the state";
 static const char unknown[] = "what became of the calls under way isn't known";
 
-struct stash__base *
-down_base(const struct worker *w)
+static struct stash__base *
+copy_of(const struct worker *w, int (*copy)(struct stash__in *, struct stash__base **))
 {
 	struct stash__in in;
 	struct stash__base *base = NULL;
@@ -28,12 +28,24 @@ down_base(const struct worker *w)
 	if (fd < 0)
 		return NULL;
 	if (stash__in_map(&in, fd, false, &w->server->origin) == 0) {
-		if (stash__base_copy(&in, &base) < 0)
+		if (copy(&in, &base) < 0)
 			base = NULL;
 		stash__in_unmap(&in);
 	}
 	close(fd);
 	return base;
+}
+
+struct stash__base *
+down_base(const struct worker *w)
+{
+	return copy_of(w, stash__base_copy);
+}
+
+struct stash__base *
+down_former_base(const struct worker *w)
+{
+	return copy_of(w, stash__base_copy_former);
 }
 
 static const struct stash__row *

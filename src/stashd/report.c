@@ -209,7 +209,7 @@ report_begin(struct life *l, const struct verdict *v)
 	r->v = *v;
 	strlcpy(r->death, death, sizeof(r->death));
 	strlcpy(r->message, message, sizeof(r->message));
-	r->base = down_base(w);
+	r->base = w->plan.no_persist ? down_former_base(w) : down_base(w);
 	LIST_INSERT_HEAD(&l->server->reports, r, link);
 	return r;
 }

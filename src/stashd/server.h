@@ -222,6 +222,8 @@ void mailroom_free(struct server *);
 void down_worker(struct worker *);
 /* A copy of its base as it is now, to be freed; NULL: none. */
 struct stash__base *down_base(const struct worker *);
+/* The one before: what a worker that isn't persistent knew when it died. */
+struct stash__base *down_former_base(const struct worker *);
 /* Its row in the base as it is now.  STASH_E_NOENT. */
 int down_row(const struct worker *, const struct channel *, struct stash__row *);
 
