@@ -65,6 +65,11 @@ for file in "$dir"/*.c; do
 done
 [ "$count" -ge 10 ] || fail "only $count examples found: are they still marked?"
 
+# What can be tried stands in the README.
+for file in src/examples/*; do
+	grep -qF "\`${file##*/}\`" README.md || fail "README.md doesn't name $file"
+done
+
 # What the library lets out has a page.
 while read -r name; do
 	grep -q "^\.Nm $name\( ,\)\?$" man/*.3 || fail "$name is in no page of the manual"

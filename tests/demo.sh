@@ -80,12 +80,20 @@ pid_of() {
 	esac | sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' | head -n 1
 }
 
+murder() {
+	victim=$(pid_of "$1")
+	[ -n "$victim" ] || die "found no pid of the $1"
+	echo "  \$ kill -9 $victim    # the $1"
+	kill -9 "$victim"
+}
+
 cat >"$work/naive.conf" <<END
 tree = { intensity = 1000; period = 1; children = (
   { id = "sequence"; module = "$BUILD/examples/sequence.so"; args = ["123"]; persist = false; }
 ); };
 END
 sed 's/persist = false; //' "$work/naive.conf" >"$work/stash.conf"
+sed 's/sequence\.so/book.so/' "$work/stash.conf" >"$work/book.conf"
 
 say "1. The server without a stash: persist = false. A crash takes its state along."
 start "$work/naive.conf"
@@ -95,7 +103,17 @@ crash 'wants a number'
 expect 123
 stop
 
-say "2. The same server, its state in the stash. The crash costs its own message and nothing else."
+say "2. The book's way: the state goes to the stash when the server terminates. That survives the crash, but no kill -9."
+start "$work/book.conf"
+expect 123
+crash 'the next number is 124' 2
+expect 124
+murder worker
+expect 124
+stop
+rm -rf "$STASH_DIR"
+
+say "3. The same server, its state in the stash after each message. The crash costs that message and nothing else."
 start "$work/stash.conf"
 expect 123
 expect 124
@@ -104,18 +122,15 @@ crash 'the next number is 126' 12
 expect 126
 expect 127
 
-say "3. kill -9 of the worker, of the stash process, of the supervisor: the sequence goes on."
+say "4. kill -9 of the worker, of the stash process, of the supervisor: the sequence goes on."
 next=128
 for who in worker stash supervisor; do
-	victim=$(pid_of $who)
-	[ -n "$victim" ] || die "found no pid of the $who"
-	echo "  \$ kill -9 $victim    # the $who"
-	kill -9 "$victim"
+	murder $who
 	expect $next
 	next=$((next + 1))
 done
 
-say "4. kill -9 of all of them at once, and a new start."
+say "5. kill -9 of all of them at once, and a new start."
 all=
 for who in keeper supervisor stash worker; do
 	all="$all $(pid_of $who)"
