@@ -48,7 +48,7 @@ enum stash_ack {
 enum stash_notify {
 	STASH_NOTIFY_STASH = 0, /* by libstash */
 	STASH_NOTIFY_NONE = 1,	/* not at all */
-	STASH_NOTIFY_SD = 2	/* by sd_notify's protocol; for a later version */
+	STASH_NOTIFY_SD = 2	/* by sd_notify's protocol */
 };
 
 /*
@@ -173,6 +173,19 @@ STASH_API int stash_stop(struct stash_client *client, int timeout_ms);
  * Blocks up to timeout_ms. Since 0.1.0.
  */
 STASH_API int stash_bounce(struct stash_client *client, const char *name, int timeout_ms);
+
+/*
+ * Makes these len bytes, at most STASH_STATE_MAX, the state of a program that
+ * isn't linked with this library (notify is STASH_NOTIFY_NONE or _SD), as a
+ * version of its own; stash_store_read() reads it. For the program itself, what
+ * it has started, its user and root. Returns 0 when it is as safe as the
+ * child's ack says; STASH_E_NOENT; _INVAL: that one is linked and keeps its
+ * state itself; _DOWN: it doesn't run, or the caller belongs to an incarnation
+ * that is over; _TOOBIG, _FULL, _ACCES; _TIMEDOUT: unknown whether. Blocks up
+ * to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_state_put(
+    struct stash_client *client, const char *name, const void *data, size_t len, int timeout_ms);
 
 #ifdef __cplusplus
 }

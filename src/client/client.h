@@ -7,7 +7,7 @@
  *   route.c   a name's channel: opened on first use, presented to each new supervisor, over when it is marked down
  *   call.c    open calls and their replies
  *   wait.c    looking, spinning, sleeping: the one place where a client waits
- *   send.c    casts; admin.c: what the supervisor is asked
+ *   send.c    casts; admin.c: what the supervisor is asked; put.c: a state for a program that isn't linked
  *
  * One thread at a time.  Whatever it waits for, it takes and sorts replies (else full rings would lock each other).
  */
@@ -83,6 +83,7 @@ struct asked {
 	TAILQ_ENTRY(asked) link;
 	uint64_t number;
 	struct stash_buf message; /* sent again to the next supervisor */
+	int fd;			  /* goes along; -1: none */
 	bool sent, done;
 	int result;
 	int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds);
@@ -145,6 +146,9 @@ int stash__link_send(struct stash_client *, const struct stash_buf *, const int 
  * is called for each message of the answer; it returns 1 if more follow, 0 if that was all, or an error.
  * Descriptors that it leaves in fds are closed. */
 int stash__client_request(struct stash_client *, int type, const struct stash_buf *items, int timeout_ms,
+    int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
+/* The same with a descriptor that goes along; it stays the caller's. */
+int stash__client_request_with(struct stash_client *, int type, const struct stash_buf *items, int fd, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
 
 /* ---- route.c ---- */

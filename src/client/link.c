@@ -190,7 +190,7 @@ ask_again(struct stash_client *c)
 	TAILQ_FOREACH(a, &c->askeds, link) {
 		if (a->sent || a->done)
 			continue;
-		if (stash__link_send(c, &a->message, NULL, 0) < 0)
+		if (stash__link_send(c, &a->message, &a->fd, a->fd >= 0 ? 1 : 0) < 0)
 			return;
 		a->sent = true;
 	}
@@ -346,7 +346,14 @@ int
 stash__client_request(struct stash_client *c, int type, const struct stash_buf *items, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg)
 {
-	struct asked a = { .fn = fn, .arg = arg };
+	return stash__client_request_with(c, type, items, -1, timeout_ms, fn, arg);
+}
+
+int
+stash__client_request_with(struct stash_client *c, int type, const struct stash_buf *items, int fd, int timeout_ms,
+    int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg)
+{
+	struct asked a = { .fd = fd, .fn = fn, .arg = arg };
 	const void *data = NULL;
 	size_t len = 0;
 	int result;

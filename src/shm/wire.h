@@ -63,6 +63,9 @@ enum stash__broker_wire {
 	STASH__B_PING = 12,
 	STASH__B_AWAIT = 13,  /* name, timeout in ms: answered when it is running */
 	STASH__B_CANCEL = 14, /* request number: no answer is awaited any more */
+	/* name, incarnation (0: whichever runs) [sealed memfd: the state's bytes]: of a program that isn't linked;
+	 * answered when it is safe */
+	STASH__B_PUT = 46,
 
 	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
 	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];

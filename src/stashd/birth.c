@@ -69,18 +69,92 @@ run_behaviour(const struct stash_behaviour *behaviour, int control)
 	_exit(status);
 }
 
-static _Noreturn void
-run_program(const struct plan *plan, int control)
+/* What a service manager has told stashd is not for its workers. */
+static void
+forget_manager(void)
 {
-	char number[16];
-	int flags = plan_linked(plan) ? 0 : FD_CLOEXEC;
+	static const char *const names[] = { "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS",
+		"LISTEN_PID", "LISTEN_FDNAMES", STASH__WORKER_ENV, "STASH_NAME", "STASH_INCARNATION" };
 
-	snprintf(number, sizeof(number), "%d", control);
-	/* A program without libstash is ready when its exec closes the socket; nobody there would drop the signal. */
-	if (flags != 0)
-		(void)prctl(PR_SET_PDEATHSIG, 0);
-	if (fcntl(control, F_SETFD, flags) == 0 && (flags != 0 || setenv(STASH__WORKER_ENV, number, 1) == 0))
-		execvp(plan->exec[0], plan->exec);
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		(void)unsetenv(names[i]);
+}
+
+static int
+set_number(const char *name, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return setenv(name, text, 1);
+}
+
+/* What a program finds out from its environment; stashctl(1) in a script does so too. */
+static int
+set_environment(const struct birth *b, int control)
+{
+	int result = setenv("STASH_DIR", b->dir, 1);
+
+	if (result == 0 && plan_linked(b->plan))
+		return set_number(STASH__WORKER_ENV, (uint64_t)control);
+	if (result == 0 && b->named)
+		result = setenv("STASH_NAME", b->name, 1);
+	if (result == 0 && b->named)
+		result = set_number("STASH_INCARNATION", b->incarnation);
+	if (result == 0 && b->notify[0] != '\0')
+		result = setenv("NOTIFY_SOCKET", b->notify, 1);
+	return result;
+}
+
+/* A program without libstash can't do it itself. */
+static void
+await_go(int control)
+{
+	struct mail m;
+	bool go = false;
+	int result;
+
+	while (!go) {
+		(void)mail_wait(control, INT64_MAX);
+		result = mail_recv(control, &m);
+		if (result == STASH_E_PENDING)
+			continue;
+		if (result < 0 || m.type == STASH__W_STOP)
+			_exit(EXIT_SUCCESS);
+		go = m.type == STASH__W_GO;
+		mail_done(&m);
+	}
+	(void)prctl(PR_SET_PDEATHSIG, 0);
+}
+
+/* The words of exec, then those of args, which one that is linked is told otherwise. */
+static char **
+make_words(const struct plan *plan)
+{
+	size_t n = 0, nargs = plan_linked(plan) ? 0 : (size_t)plan->nargs;
+	char **words;
+
+	while (plan->exec[n] != NULL)
+		n++;
+	words = calloc(n + nargs + 1, sizeof(*words));
+	if (words == NULL)
+		return plan->exec;
+	memcpy(words, plan->exec, n * sizeof(*words));
+	memcpy(words + n, plan->args, nargs * sizeof(*words));
+	return words;
+}
+
+static _Noreturn void
+run_program(const struct birth *b, int control)
+{
+	const struct plan *plan = b->plan;
+
+	/* Without libstash it is ready when its exec closes the socket, or later. */
+	if (fcntl(control, F_SETFD, plan_linked(plan) ? 0 : FD_CLOEXEC) == 0 && set_environment(b, control) == 0) {
+		if (!plan_linked(plan))
+			await_go(control);
+		execvp(plan->exec[0], make_words(plan));
+	}
 	(void)stash__fail_errno("can't run %s", plan->exec[0]);
 	(void)fcntl(control, F_SETFD, FD_CLOEXEC);
 	fail(control);
@@ -116,13 +190,14 @@ birth_run(void *arg, int control, int log)
 	snprintf(title, sizeof(title), "stash: %s", b->name);
 	stash__title(title);
 	take_output(log);
+	forget_manager();
 	switch (b->plan->kind) {
 	case PLAN_MODULE:
 		run_behaviour(birth_load(b->plan->module), control);
 	case PLAN_BEHAVIOUR:
 		run_behaviour(b->plan->behaviour, control);
 	case PLAN_EXEC:
-		run_program(b->plan, control);
+		run_program(b, control);
 	}
 	_exit(EX_SOFTWARE);
 }

@@ -6,6 +6,8 @@
 #define STASHD_BIRTH_H
 
 #include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "stashd/plan.h"
@@ -15,6 +17,10 @@ struct birth {
 	const struct plan *plan;
 	pid_t parent; /* the supervisor */
 	const sigset_t *mask;
+	const char *dir;    /* the store's */
+	const char *notify; /* a program's NOTIFY_SOCKET; "": none */
+	uint64_t incarnation;
+	bool named; /* the name is one by which others know it */
 };
 
 /* For spawn_make(); arg: struct birth.  Never returns. */

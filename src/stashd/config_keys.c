@@ -21,7 +21,7 @@ static const struct conf_word auto_shutdowns[] = { { "never", STASH_AUTO_NEVER, 
 static const struct conf_word acks[] = { { "crash", STASH_ACK_CRASH, false }, { "disk", STASH_ACK_DISK, false },
 	{ NULL, 0, false } };
 static const struct conf_word notifies[] = { { "stash", STASH_NOTIFY_STASH, false },
-	{ "none", STASH_NOTIFY_NONE, false }, { "sd_notify", STASH_NOTIFY_SD, true }, { NULL, 0, false } };
+	{ "none", STASH_NOTIFY_NONE, false }, { "sd_notify", STASH_NOTIFY_SD, false }, { NULL, 0, false } };
 static const struct conf_word types[] = { { "worker", 1, true }, { "supervisor", 2, true }, { NULL, 0, false } };
 static const struct conf_word losses[] = { { "keep_running", 0, false }, { "kill", 1, true }, { NULL, 0, false } };
 static const struct conf_word poisons[] = { { "hold", STASH_POISON_HOLD, true },

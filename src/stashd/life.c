@@ -38,7 +38,7 @@ life_create(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnatio
 	l->start = start;
 	l->incarnation = incarnation;
 	l->phase = LIFE_LOADING;
-	l->pidfd = l->control = l->log = -1;
+	l->pidfd = l->control = l->log = l->notify = -1;
 	l->bank.index = -1;
 	l->outbox.fd = l->output.fd = -1;
 	l->answer = LIFE_NO_ANSWER;
@@ -57,6 +57,7 @@ life_free(struct life *l)
 		event_del(&l->readable);
 	if (event_initialized(&l->again))
 		event_del(&l->again);
+	notify_close(l);
 	outbox_close(&l->outbox);
 	output_close(&l->output);
 	if (l->pidfd >= 0)
@@ -128,6 +129,8 @@ life_watch(struct life *l)
 		outbox_init(&l->outbox, events, l->control, on_broken, l);
 		result = event_add(&l->readable, NULL);
 	}
+	if (result == 0)
+		result = notify_watch(l);
 	if (result != 0)
 		return stash__fail(STASH_E_SYSTEM, "can't watch %s", l->worker->name);
 	if (l->log >= 0) {
@@ -195,11 +198,11 @@ send_start(const struct life *l)
 static void
 note_with_keeper(const struct life *l)
 {
-	const int fds[] = { l->control, l->pidfd, l->output.fd >= 0 ? l->output.fd : l->control };
+	const int fds[LIFE_FDS] = { l->control, l->pidfd, l->output.fd >= 0 ? l->output.fd : l->control, l->notify };
 	char key[LIFE_KEY_MAX];
 
 	life_key(l, key);
-	keep_store(&l->server->keep, key, l->pid, fds, 3);
+	keep_store(&l->server->keep, key, l->pid, fds, l->notify >= 0 ? LIFE_FDS : LIFE_FDS - 1);
 }
 
 /* Socket and pipe; the child's ends in fds. */
@@ -225,13 +228,19 @@ static int
 make_process(struct life *l)
 {
 	struct worker *w = l->worker;
-	struct birth birth = { w->name, &w->plan, getpid(), &l->server->child_mask };
-	bool linked = plan_linked(&w->plan);
+	char notify[NOTIFY_NAME_MAX] = "";
+	struct birth birth = { w->name, &w->plan, getpid(), &l->server->child_mask, l->server->dir, notify,
+		l->incarnation, w->spec != NULL && w->spec->name[0] != '\0' };
 	int fds[2] = { -1, -1 }, result = make_ends(l, fds);
 
 	if (result < 0)
 		return result;
-	result = linked ? send_start(l) : 0;
+	if (plan_linked(&w->plan))
+		result = send_start(l);
+	else if (w->plan.notify == STASH_NOTIFY_SD)
+		result = notify_open(l);
+	if (result == 0)
+		result = notify_name(l, notify);
 	if (result < 0) {
 		close(fds[0]);
 		close(fds[1]);
@@ -294,19 +303,26 @@ begin(struct worker *w)
 static void
 let_go(struct life *l)
 {
+	bool linked = plan_linked(&l->worker->plan);
+
 	l->phase = LIFE_STARTING;
-	if (!plan_linked(&l->worker->plan))
+	if (!linked && worker_has_slot(l->worker) && program_begin(l) < 0) {
+		stash__log(
+		    LOG_ERR, "%s: killed, since nobody could write its state: %s", l->worker->name, stash_errmsg());
+		(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 		return;
+	}
 	STASH_POINT("sup_before_go");
 	life_say(l, mail_begin(STASH__W_GO, 0), NULL, 0);
-	mailroom_attach_all(l);
+	if (linked)
+		mailroom_attach_all(l);
 	STASH_POINT("sup_after_go");
 }
 
 void
 life_go_on(struct worker *w)
 {
-	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !plan_linked(&w->plan)))
+	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !worker_has_slot(w)))
 		begin(w);
 	if (!LIST_EMPTY(&w->dying))
 		return;
@@ -333,9 +349,9 @@ life_start(struct server *s, uint64_t node, uint64_t start, const char *path, co
 	w->node = node;
 	w->start = start;
 	w->down_due = false;
-	if (plan_linked(&w->plan))
+	if (worker_has_slot(w))
 		worker_open(w);
-	if (w->slot == SLOT_UNKNOWN && plan_linked(&w->plan)) {
+	if (w->slot == SLOT_UNKNOWN && worker_has_slot(w)) {
 		w->start = 0;
 		turn_failed(s, node, start, "system_limit");
 		return;
@@ -381,7 +397,7 @@ life_say(struct life *l, const struct stash_buf *buf, const int *fds, int nfds)
 }
 
 int
-life_adopt(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnation, pid_t pid, const int fds[3])
+life_adopt(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnation, pid_t pid, const int fds[LIFE_FDS])
 {
 	struct life *l = life_create(w, node, start, incarnation);
 
@@ -391,6 +407,7 @@ life_adopt(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnation
 	l->control = fds[0];
 	l->pidfd = fds[1];
 	l->log = fds[2];
+	l->notify = fds[3];
 	l->adopted = true;
 	if (incarnation > w->incarnation)
 		w->incarnation = incarnation;

@@ -93,6 +93,8 @@ void
 wait_free(struct wait *wait)
 {
 	stashlink_forget(&wait->peer->server->stash, wait);
+	if (wait->kind == WAIT_PUT)
+		program_forget(wait);
 	TAILQ_REMOVE(&wait->peer->waits, wait, of_peer);
 	if (wait->worker != NULL)
 		TAILQ_REMOVE(&wait->worker->waits, wait, of_worker);
@@ -271,6 +273,16 @@ on_scan(struct peer *p, struct mail *m)
 }
 
 static void
+on_put(struct peer *p, struct mail *m)
+{
+	const char *name = stash_view_text(&m->view);
+	uint64_t incarnation = (uint64_t)stash__view_range(&m->view, 0, INT64_MAX);
+
+	if (stash_view_end(&m->view) == 0)
+		program_put(p, m->number, name, incarnation, m->nfds > 0 ? m->fds[0] : -1);
+}
+
+static void
 on_cancel(struct peer *p, struct mail *m)
 {
 	uint64_t number = (uint64_t)stash_view_int(&m->view);
@@ -346,6 +358,7 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_PING] = on_text,
 		[STASH__B_AWAIT] = on_await,
 		[STASH__B_CANCEL] = on_cancel,
+		[STASH__B_PUT] = on_put,
 	};
 	bool known = m->type >= 0 && m->type < (int64_t)(sizeof(with_items) / sizeof(with_items[0])) &&
 	    with_items[m->type] != NULL;

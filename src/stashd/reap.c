@@ -223,11 +223,13 @@ die(struct life *l, int wait_status)
 	if (plan_linked(&l->worker->plan) && l->cause == STASH__CAUSE_EXIT)
 		read_crash(l);
 	note_death(l);
-	if (!plan_linked(&l->worker->plan)) {
+	if (!worker_has_slot(l->worker)) {
 		tell_machine(l);
 		finish(l, NULL);
 		return;
 	}
+	if (!plan_linked(&l->worker->plan))
+		program_end(l, reason(l) == STASH_REASON_NORMAL || reason(l) == STASH_REASON_SHUTDOWN);
 	STASH_POINT("sup_before_retire");
 	send_retire(l);
 	tell_machine(l);
@@ -239,6 +241,7 @@ reap_dead(struct life *l)
 	struct worker *w = l->worker;
 	siginfo_t info = { 0 };
 
+	notify_read(l);
 	life_read(l);
 	l->cause = cause(l);
 	l->phase = LIFE_DEAD;

@@ -9,6 +9,7 @@
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
  *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c: state as text
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
+ *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
  */
@@ -45,6 +46,8 @@ struct server;
 struct worker;
 struct life;
 struct channel;
+struct program;
+struct put;
 struct peer;
 struct wait;
 
@@ -68,8 +71,9 @@ struct life {
 	pid_t pid;
 	uint64_t start_time;
 	int pidfd, control, log;
+	int notify; /* a program's notifications; -1: none */
 	struct spawn_bank bank;
-	struct event dead, readable;
+	struct event dead, readable, notified;
 	struct outbox outbox;
 	struct output output;
 	bool adopted;	    /* a child of the keeper, not ours */
@@ -84,6 +88,7 @@ struct life {
 	char *why;		   /* READY's sentence */
 };
 #define LIFE_NO_ANSWER INT_MAX
+#define LIFE_FDS 4 /* that the keeper has of it: control, pidfd, output, notifications or none */
 
 /* START came out of the machine. */
 void life_start(struct server *, uint64_t node, uint64_t start, const char *path, const char *name);
@@ -97,7 +102,7 @@ void life_read(struct life *);
 /* Says something; a worker that can't be told is killed. */
 void life_say(struct life *, const struct stash_buf *, const int *fds, int nfds);
 /* Takes over a process that another supervisor made. */
-int life_adopt(struct worker *, uint64_t node, uint64_t start, uint64_t incarnation, pid_t, const int fds[3]);
+int life_adopt(struct worker *, uint64_t node, uint64_t start, uint64_t incarnation, pid_t, const int fds[LIFE_FDS]);
 struct life *life_create(struct worker *, uint64_t node, uint64_t start, uint64_t incarnation); /* NULL: no memory */
 int life_watch(struct life *); /* its pidfd, its socket, its output, as far as it has them */
 enum { LIFE_KEY_MAX = STASH_NAME_MAX + 40 };
@@ -140,8 +145,9 @@ struct worker {
 	int64_t since_ns;	  /* CLOCK_REALTIME of that */
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN } slot;
 	int bell;
-	struct life *now;   /* the newest; NULL: none */
-	struct life *ahead; /* made before its START; NULL: none */
+	struct life *now;	 /* the newest; NULL: none */
+	struct program *program; /* of one without libstash; NULL: none yet */
+	struct life *ahead;	 /* made before its START; NULL: none */
 	LIST_HEAD(, life) dying;
 	LIST_HEAD(, channel) channels;
 	TAILQ_HEAD(, wait) waits; /* clients that wait until it runs */
@@ -164,6 +170,8 @@ void worker_slot_name(const char *path, const char *name, char slot_name[STASH_N
 int worker_plan(struct worker *, const struct sup_node *);
 /* A child that will be started: has its slot opened ahead. */
 int worker_expect(struct server *, const struct sup_spec *, const char *path);
+/* Whether its state is kept: everything but a program without libstash and without a name. */
+bool worker_has_slot(const struct worker *);
 int worker_bell(struct worker *); /* makes it if need be; 0 or an error */
 /* Has the stash open its slot, unless it has been asked. */
 void worker_open(struct worker *);
@@ -174,6 +182,26 @@ int worker_file(const struct worker *, const char *half, int flags);
 /* STATUS or GONE came out of the machine. */
 void worker_status(struct worker *, enum stash_status, bool gone);
 void workers_free(struct server *);
+
+/* ---- programs without libstash (program.c, notify.c) ---- */
+
+/* Before its GO: the slot is its own from here on. */
+int program_begin(struct life *);
+/* It is dead, and will be retired; in_order: it meant to end. */
+void program_end(struct life *, bool in_order);
+void program_free(struct worker *);
+/* A client hands in its state; answered by DONE when it is safe. */
+void program_put(struct peer *, uint64_t number, const char *name, uint64_t incarnation, int fd);
+/* Nobody waits for that answer any more. */
+void program_forget(struct wait *);
+
+enum { NOTIFY_NAME_MAX = 64 };
+int notify_open(struct life *);
+/* As NOTIFY_SOCKET has it; "": there is none. */
+int notify_name(const struct life *, char name[NOTIFY_NAME_MAX]);
+int notify_watch(struct life *);
+void notify_read(struct life *); /* all that is there */
+void notify_close(struct life *);
 
 /* ---- channels (mailroom.c, down.c) ---- */
 
@@ -229,7 +257,7 @@ int down_row(const struct worker *, const struct channel *, struct stash__row *)
 
 /* ---- clients (broker.c, peer.c, query.c) ---- */
 
-enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN };
+enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN, WAIT_PUT };
 
 /* A request whose answer comes later. */
 struct wait {
@@ -241,6 +269,7 @@ struct wait {
 	uint64_t number, id; /* id: the machine's, or the stash's */
 	uint64_t ring_bytes;
 	int64_t deadline;
+	struct put *put;
 };
 
 struct peer {

@@ -8,6 +8,7 @@
  *	                                                          `--> the config's tree                 (the first one)
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@
 struct kept {
 	STAILQ_ENTRY(kept) link;
 	pid_t pid;
-	int fds[3], nfds;
+	int fds[LIFE_FDS], nfds;
 	char key[];
 };
 
@@ -46,14 +47,14 @@ keep_for_later(struct takeover *t, const char *key, pid_t pid, int *fds, int nfd
 {
 	struct kept *k = malloc(sizeof(*k) + strlen(key) + 1);
 
-	if (k == NULL || nfds > 3) {
+	if (k == NULL || nfds > LIFE_FDS) {
 		free(k);
 		return;
 	}
 	memcpy(k->key, key, strlen(key) + 1);
 	k->pid = pid;
 	k->nfds = nfds;
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < LIFE_FDS; i++) {
 		k->fds[i] = i < nfds ? fds[i] : -1;
 		if (i < nfds)
 			fds[i] = -1;
@@ -248,7 +249,7 @@ adopt_worker(struct server *s, struct kept *k)
 	struct worker *w;
 	int n = 0;
 
-	if (sscanf(k->key, "w/%llx/%llx/%n", &incarnation, &start, &n) != 2 || n == 0 || k->nfds != 3 ||
+	if (sscanf(k->key, "w/%llx/%llx/%n", &incarnation, &start, &n) != 2 || n == 0 || k->nfds < 3 ||
 	    (w = worker_get(s, k->key + n)) == NULL)
 		return;
 	node = w->listed != 0 ? sup_find(s->machine, w->listed) : NULL;
@@ -278,6 +279,15 @@ adopt_channel(struct server *s, struct kept *k)
 		k->nfds = 0;
 }
 
+/* Whether a program without libstash lives, and has closed its socket, which its exec does. */
+static bool
+has_execed(const struct life *l)
+{
+	struct pollfd ends[] = { { .fd = l->pidfd, .events = POLLIN }, { .fd = l->control, .events = POLLIN } };
+
+	return poll(ends, 2, 0) > 0 && ends[0].revents == 0 && (ends[1].revents & POLLHUP) != 0;
+}
+
 /* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
 static bool
 was_let_go(const struct life *l)
@@ -287,7 +297,7 @@ was_let_go(const struct life *l)
 	int fd;
 
 	if (!plan_linked(&l->worker->plan))
-		return true;
+		return has_execed(l);
 	fd = worker_file(l->worker, "bell", O_RDONLY);
 	if (fd >= 0) {
 		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
@@ -431,7 +441,7 @@ begin_successor(struct server *s, struct rowset *rows)
 		if (last > w->incarnation)
 			w->incarnation = last;
 		place_all(w);
-		if (w->spec != NULL && plan_linked(&w->plan))
+		if (w->spec != NULL && worker_has_slot(w))
 			expect(s, w);
 		s->recovered += w->now != NULL && life_runs(w->now);
 	}
@@ -460,7 +470,7 @@ kill_kept(struct server *s)
 	struct kept *k;
 
 	STAILQ_FOREACH(k, &s->takeover->kept, link) {
-		if (strncmp(k->key, "w/", 2) != 0 || k->nfds != 3)
+		if (strncmp(k->key, "w/", 2) != 0 || k->nfds < 3)
 			continue;
 		(void)pidfd_send_signal(k->fds[1], SIGKILL, NULL, 0);
 		adopt_worker(s, k);

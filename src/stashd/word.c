@@ -140,7 +140,9 @@ static void
 on_closed(struct life *l)
 {
 	event_del(&l->readable);
-	if (plan_linked(&l->worker->plan) || l->phase != LIFE_STARTING || l->answer != LIFE_NO_ANSWER)
+	/* With notify = "sd_notify" it says itself when it is ready. */
+	if (l->worker->plan.notify != STASH_NOTIFY_NONE || plan_linked(&l->worker->plan) || l->phase != LIFE_STARTING ||
+	    l->answer != LIFE_NO_ANSWER)
 		return;
 	l->answer = 0;
 	l->phase = LIFE_READY;

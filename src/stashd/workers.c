@@ -165,9 +165,15 @@ worker_expect(struct server *s, const struct sup_spec *spec, const char *path)
 	if (w == NULL)
 		return STASH_E_NOMEM;
 	result = take_spec(w, spec);
-	if (result == 0 && plan_linked(&w->plan))
+	if (result == 0 && worker_has_slot(w))
 		worker_open(w);
 	return result;
+}
+
+bool
+worker_has_slot(const struct worker *w)
+{
+	return plan_linked(&w->plan) || (w->spec != NULL && w->spec->name[0] != '\0');
 }
 
 int
@@ -381,6 +387,7 @@ worker_free(struct worker *w)
 		life_free(l);
 	}
 	RB_REMOVE(worker_names, &w->server->names, w);
+	program_free(w);
 	if (w->bell >= 0)
 		close(w->bell);
 	plan_free(&w->plan);

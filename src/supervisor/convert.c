@@ -126,8 +126,6 @@ check_reserved(const char *path, const struct stash_child_spec *in)
 		return reserved(path, "poison_after");
 	if (in->on_poison != 0)
 		return reserved(path, "on_poison");
-	if (in->notify == STASH_NOTIFY_SD)
-		return wrong(path, "notify", "sd_notify is for a later version");
 	return 0;
 }
 
@@ -144,6 +142,8 @@ check_what(const char *path, const struct stash_child_spec *in)
 		    path, count);
 	if (in->module != NULL && in->module[0] == '\0')
 		return wrong(path, "module", "is an empty text; it has to be the path of a .so");
+	if (in->notify != STASH_NOTIFY_STASH && in->notify <= STASH_NOTIFY_SD && in->exec == NULL)
+		return wrong(path, "notify", "is for programs: without exec it has to be STASH_NOTIFY_STASH");
 	if (in->exec != NULL && (in->exec[0] == NULL || in->exec[0][0] == '\0'))
 		return wrong(path, "exec", "is empty; it has to begin with the path of a program");
 	if (in->supervisor != NULL && in->name != NULL && in->name[0] != '\0')

@@ -33,7 +33,7 @@ run(struct tool *t, int argc, char **argv)
 	struct ctl_data data;
 	int timeout_ms = tool_timeout(t, STASH_TIMEOUT), code, status;
 
-	status = ctl_data(t, argc - 3, argv + 3, &data);
+	status = ctl_data(t, argc - 3, argv + 3, STASH_DATA_MAX, &data);
 	if (status == 0)
 		status = tool_connect(t, &client);
 	if (status == 0) {

@@ -15,7 +15,7 @@ ctl_post(struct tool *t, int argc, char **argv, ctl_post_fn *post)
 	struct ctl_data data;
 	int code, status;
 
-	status = ctl_data(t, argc - 3, argv + 3, &data);
+	status = ctl_data(t, argc - 3, argv + 3, STASH_DATA_MAX, &data);
 	if (status == 0)
 		status = tool_connect(t, &client);
 	if (status == 0) {

@@ -12,8 +12,8 @@
 
 extern const struct tool_program stashctl;
 
-extern const struct tool_command ctl_call, ctl_cast, ctl_kill, ctl_ping, ctl_restart, ctl_send, ctl_shutdown, ctl_wait,
-    ctl_which_children;
+extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_restart, ctl_send,
+    ctl_shutdown, ctl_wait, ctl_which_children;
 
 /* How long a command that stops or starts workers waits, unless -t says it. */
 #define CTL_LONG_MS 60000
@@ -25,8 +25,8 @@ struct ctl_data {
 	char *bytes; /* to be freed */
 	size_t len;
 };
-/* The words joined by a space; a lone "-": all of standard input. 0, or the exit status of a failure that was told. */
-int ctl_data(const struct tool *t, int argc, char **argv, struct ctl_data *data);
+/* The words joined by a space; a lone "-": all of standard input, up to max bytes. 0, or the exit status of a failure that was told. */
+int ctl_data(const struct tool *t, int argc, char **argv, size_t max, struct ctl_data *data);
 
 /* ---- request.c ---- */
 
