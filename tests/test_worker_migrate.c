@@ -122,12 +122,12 @@ END_TEST
 START_TEST(test_refusals_name_value_and_field)
 {
 	struct numbers old = { .i8 = -129, .u4 = 300 }, new;
-	static const struct stash_field from[] = { { "low", offsetof(struct numbers, i8), 8, 1, STASH_TYPE_INT, 0, 0,
-						       NULL },
-		STASH_FIELD_END };
-	static const struct stash_field to[] = { { "low", offsetof(struct numbers, i1), 1, 1, STASH_TYPE_INT, 0, 0,
-						     NULL },
-		STASH_FIELD_END };
+	static const struct stash_field from[] = {
+		{ "low", offsetof(struct numbers, i8), 8, 1, STASH_TYPE_INT, 0, 0, NULL }, STASH_FIELD_END
+	};
+	static const struct stash_field to[] = {
+		{ "low", offsetof(struct numbers, i1), 1, 1, STASH_TYPE_INT, 0, 0, NULL }, STASH_FIELD_END
+	};
 
 	ck_assert_int_eq(MIGRATE(from, old, to, new), STASH_E_LAYOUT);
 	ck_assert_str_eq(stash_errmsg(), "field low: -129 doesn't fit into what it is now");
@@ -155,8 +155,7 @@ static const struct stash_field old_point[] = { STASH_FIELD(struct point, x), ST
 	STASH_FIELD_END };
 static const struct stash_field old_fields[] = { STASH_FIELD(struct old, count), STASH_FIELD(struct old, name),
 	STASH_FIELD(struct old, weight), STASH_FIELD(struct old, share), STASH_FIELD(struct old, open),
-	STASH_FIELD(struct old, key),
-	STASH_FIELD_AS(struct old, points, struct point, STASH_TYPE_STRUCT, 0, old_point),
+	STASH_FIELD(struct old, key), STASH_FIELD_AS(struct old, points, struct point, STASH_TYPE_STRUCT, 0, old_point),
 	STASH_FIELD_STRUCT(struct old, origin, old_point), STASH_FIELD_ARRAY(struct old, series),
 	STASH_FIELD(struct old, gone), STASH_FIELD_END };
 static const struct old sample = { 7, "seven", 1.5f, 0.25, true, { 1, 2, 3, 4 }, { { 1, 2 }, { 3, 4 }, { 0, 0 } },
@@ -165,7 +164,8 @@ static const struct old sample = { 7, "seven", 1.5f, 0.25, true, { 1, 2, 3, 4 },
 struct new_point {
 	int64_t y, x, z;
 };
-struct new {
+struct new
+{
 	unsigned char key[4];
 	int32_t series[6];
 	struct new_point origin, points[2];
@@ -344,7 +344,7 @@ suite(void)
 	Suite *s = suite_create("migration by names");
 	TCase *c = t_case(s, "values", 30);
 
-	tcase_add_loop_test(c, test_whole_numbers, 0, NUMBERS *NUMBERS);
+	tcase_add_loop_test(c, test_whole_numbers, 0, NUMBERS * NUMBERS);
 	tcase_add_test(c, test_refusals_name_value_and_field);
 	tcase_add_test(c, test_whole_struct);
 	tcase_add_test(c, test_what_does_not_fit);

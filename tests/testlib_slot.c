@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "shm/bell.h"
+#include "shm/fields.h"
 #include "shm/wire.h"
 #include "testlib.h"
 #include "worker/worker.h"
@@ -346,6 +347,28 @@ t_world_grow(struct t_world *t)
 	(void)stash_buf_add_text(&b, "");
 	say(t, &b, fds, 2);
 	stash__buf_fini(&b);
+}
+
+void
+t_world_tell(struct t_world *t, const char *layout, int64_t version, const struct stash_field *fields, uint64_t len)
+{
+	struct stash_buf b, packed;
+	struct stash_view v;
+
+	t_world_expect(t, STASH__W_ASK_FIELDS, &v);
+	ck_assert_str_eq(stash_view_text(&v), layout);
+	ck_assert_int_eq(stash_view_int(&v), version);
+	ck_assert_int_eq(stash_view_end(&v), 0);
+	stash__buf_init(&packed, STASH__FIELDS_BYTES);
+	ck_assert_int_eq(stash__fields_pack(&packed, fields, len), 0);
+	begin(&b, STASH__W_FIELDS);
+	(void)stash_buf_add_text(&b, layout);
+	(void)stash_buf_add_int(&b, version);
+	(void)stash_buf_add_int(&b, (int64_t)len);
+	(void)stash_buf_add_bytes(&b, packed.data, fields != NULL ? packed.len : 0);
+	say(t, &b, NULL, 0);
+	stash__buf_fini(&b);
+	stash__buf_fini(&packed);
 }
 
 /* ---- a client of few words ---- */

@@ -98,7 +98,7 @@ struct stash_behaviour {
 	uint32_t commit;	 /* enum stash_commit_policy */
 	uint32_t batch_max;	 /* messages between two commits; 0: 64; 1 for callbacks with outside effects */
 	uint32_t snapshot_every; /* reserved for event journals: 0 */
-	const struct stash_field *fields; /* of the state, for printing; or NULL */
+	const struct stash_field *fields; /* of the state: to print it, and for the way to another layout; or NULL */
 
 	/*
 	 * First of all, within start_timeout; state is what was committed last,

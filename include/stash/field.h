@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Descriptions of a state's struct, field by field, so that tools can print a
- * stored state without the program that made it. Tables of them are static
- * data; they are stored beside the states, under the layout's name and
- * version. Nothing in here runs.
+ * stored state without the program that made it, and a later version of that
+ * program can take it over by the names of its fields (stash_field(3) has the
+ * rules). Tables of them are static data; they are stored beside the states,
+ * under the layout's name and version. Nothing in here runs.
  */
 #ifndef STASH_FIELD_H
 #define STASH_FIELD_H

@@ -34,7 +34,8 @@ enum stash__worker_wire {
 	STASH__W_GONE = 4,   /* id: its client is dead: handle what is published, drop replies, delete the row */
 	STASH__W_GROWN =
 	    5, /* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
-	STASH__W_STOP = 6, /* end in order (also said by SIGTERM) */
+	STASH__W_STOP = 6,    /* end in order (also said by SIGTERM) */
+	STASH__W_FIELDS = 60, /* layout, version, state size, fields packed (none: nothing): the answer to ASK_FIELDS */
 	/* worker to supervisor */
 	STASH__W_READY = 16, /* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
 	STASH__W_GROW = 17,  /* image bytes, ring bytes wanted: waits for GROWN */
@@ -42,8 +43,9 @@ enum stash__worker_wire {
 	    18, /* behaviour name, layout version, state size, fields packed (shm/fields.h): once, before READY */
 	STASH__W_DETACHED = 19, /* id: the row is deleted, let go of the channel */
 	STASH__W_REFUSED =
-	    20,		  /* id, error, text: positions beyond the base, or the channel broke the rules: close it */
-	STASH__W_LOG = 21 /* priority, line */
+	    20,		   /* id, error, text: positions beyond the base, or the channel broke the rules: close it */
+	STASH__W_LOG = 21, /* priority, line */
+	STASH__W_ASK_FIELDS = 61 /* layout, version: of the state that it has found; asked again if unanswered */
 };
 
 /* ---- client or tool <-> supervisor (the broker socket) ---- */

@@ -61,6 +61,7 @@ records_close(struct server *s)
 	r->open = false;
 	backlog_free(r);
 	stash__buf_fini(&r->scratch);
+	records_longs_free(s);
 	records_layouts_free(s);
 }
 

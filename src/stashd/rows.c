@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * rows.c: what stands in the supervisor's rows: the tree's (in parts, if one is too long for the store), the
- * registry's, the layouts', and the event log.
+ * registry's, and the event log; layouts.c has the layouts'.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -156,112 +156,11 @@ records_registry(struct worker *w, bool gone)
 		records_put(s, STASH__SCAN_REGISTRY, w->name, strlen(w->name), value, len);
 }
 
-/* ---- layouts ---- */
-
-struct records_layout {
-	LIST_ENTRY(records_layout) link;
-	uint32_t version;
-	uint64_t image_len;
-	size_t len;
-	char *name;
-	unsigned char fields[];
-};
-
-static struct records_layout *
-find_layout(struct server *s, const char *layout, uint32_t version)
-{
-	struct records_layout *l;
-
-	LIST_FOREACH(l, &s->records.layouts, link) {
-		if (l->version == version && strcmp(l->name, layout) == 0)
-			return l;
-	}
-	return NULL;
-}
-
-const void *
-records_fields(struct server *s, const char *layout, uint32_t version, uint64_t *image_len, size_t *len)
-{
-	const struct records_layout *l = find_layout(s, layout, version);
-
-	if (l == NULL)
-		return NULL;
-	*image_len = l->image_len;
-	*len = l->len;
-	return l->fields;
-}
-
-static void
-layout_free(struct records_layout *l)
-{
-	LIST_REMOVE(l, link);
-	free(l->name);
-	free(l);
-}
-
-/* Puts it in chunks, of which the last one isn't full. */
-static void
-put_layout(struct server *s, const struct records_layout *l)
-{
-	struct stash_buf *buf = &s->records.scratch;
-	unsigned char key[STASH__SCHEMA_KEY_MAX];
-	const unsigned char *data;
-	const void *value;
-	size_t left, n;
-	int key_len;
-
-	stash__buf_reset(buf);
-	stash_buf_add_int(buf, (int64_t)l->image_len);
-	stash_buf_add(buf, l->fields, l->len);
-	if (stash_buf_data(buf, &value, &left) < 0)
-		return;
-	data = value;
-	for (uint32_t chunk = 0;; chunk++) {
-		n = left < STASH__SCHEMA_CHUNK ? left : STASH__SCHEMA_CHUNK;
-		key_len = stash__schema_key(key, l->name, l->version, chunk);
-		if (key_len < 0)
-			return;
-		records_put(s, STASH__SCAN_SCHEMA, key, (size_t)key_len, data, n);
-		data += n;
-		left -= n;
-		if (n < STASH__SCHEMA_CHUNK)
-			break;
-	}
-	records_submit(s);
-}
-
 void
-records_layout(
-    struct server *s, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len)
-{
-	struct records_layout *l = find_layout(s, layout, version);
-
-	/* Each incarnation tells it; once is enough. */
-	if (l != NULL && l->image_len == image_len && l->len == len && memcmp(l->fields, fields, len) == 0)
-		return;
-	if (l != NULL)
-		layout_free(l);
-	l = malloc(sizeof(*l) + len);
-	if (l == NULL || (l->name = strdup(layout)) == NULL) {
-		free(l);
-		return;
-	}
-	l->version = version;
-	l->image_len = image_len;
-	l->len = len;
-	if (len > 0)
-		memcpy(l->fields, fields, len);
-	LIST_INSERT_HEAD(&s->records.layouts, l, link);
-	put_layout(s, l);
-}
-
-void
-records_layouts_free(struct server *s)
+records_longs_free(struct server *s)
 {
 	struct records_long *row;
 
-	while (!LIST_EMPTY(&s->records.layouts))
-		layout_free(LIST_FIRST(&s->records.layouts));
 	while ((row = LIST_FIRST(&s->records.longs)) != NULL) {
 		LIST_REMOVE(row, link);
 		free(row);

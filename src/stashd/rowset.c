@@ -17,7 +17,7 @@
 struct rowset_item {
 	struct stash__rows_row row;
 	size_t place; /* in the order in which they came */
-	char *key;    /* with a NUL */
+	char *key;    /* with a NUL; that of a layout has some inside */
 };
 
 static int
@@ -61,19 +61,31 @@ add(struct rowset *r, const struct stash__rows_row *row)
 	item = &r->items[r->nitems];
 	item->row = *row;
 	item->place = r->nitems++;
-	item->key = strndup(row->key, row->key_len);
-	return item->key != NULL ? 0 : stash__fail(STASH_E_NOMEM, "no memory for a row");
+	item->key = malloc(row->key_len + 1);
+	if (item->key == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for a row");
+	memcpy(item->key, row->key, row->key_len);
+	item->key[row->key_len] = '\0';
+	return 0;
+}
+
+static int
+compare_keys(const struct rowset_item *x, const struct rowset_item *y)
+{
+	size_t n = x->row.key_len < y->row.key_len ? x->row.key_len : y->row.key_len;
+	int order = memcmp(x->key, y->key, n);
+
+	if (x->row.db != y->row.db)
+		return x->row.db < y->row.db ? -1 : 1;
+	return order != 0 ? order : (x->row.key_len > y->row.key_len) - (x->row.key_len < y->row.key_len);
 }
 
 static int
 compare(const void *a, const void *b)
 {
 	const struct rowset_item *x = a, *y = b;
-	int order;
+	int order = compare_keys(x, y);
 
-	if (x->row.db != y->row.db)
-		return x->row.db < y->row.db ? -1 : 1;
-	order = strcmp(x->key, y->key);
 	return order != 0 ? order : (x->place > y->place) - (x->place < y->place);
 }
 
@@ -87,8 +99,7 @@ keep_last(struct rowset *r)
 		qsort(r->items, r->nitems, sizeof(*r->items), compare);
 	for (size_t i = 0; i < r->nitems; i++) {
 		struct rowset_item *item = &r->items[i];
-		bool last = i + 1 == r->nitems || r->items[i + 1].row.db != item->row.db ||
-		    strcmp(r->items[i + 1].key, item->key) != 0;
+		bool last = i + 1 == r->nitems || compare_keys(&r->items[i + 1], item) != 0;
 
 		if (last && !item->row.gone)
 			r->items[n++] = *item;
@@ -101,13 +112,13 @@ keep_last(struct rowset *r)
 static const struct rowset_item *
 find(const struct rowset *r, uint32_t db, const char *key)
 {
-	struct rowset_item wanted = { .row.db = db, .key = (char *)(uintptr_t)key };
+	struct rowset_item wanted = { .row = { .db = db, .key_len = strlen(key) }, .key = (char *)(uintptr_t)key };
 	size_t low = 0, high = r->nitems;
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 		const struct rowset_item *item = &r->items[middle];
-		int order = item->row.db != db ? (item->row.db < db ? -1 : 1) : strcmp(item->key, wanted.key);
+		int order = compare_keys(item, &wanted);
 
 		if (order == 0)
 			return item;
@@ -235,4 +246,54 @@ rowset_note_parts(const struct rowset *r, struct server *s)
 		if (r->parts[i] > 1)
 			records_parts(s, r->tree[i].key, r->parts[i]);
 	}
+}
+
+static uint32_t
+big_endian(const unsigned char *at)
+{
+	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+}
+
+/* The chunks of one layout, from items[i] on: how many, and *buf has them in a row; 0: that is no layout. */
+static size_t
+join_layout(const struct rowset *r, size_t i, struct stash_buf *buf)
+{
+	const struct rowset_item *first = &r->items[i];
+	size_t head = first->row.key_len - sizeof(uint32_t), n = 0;
+	bool full = true;
+
+	for (; full && i + n < r->nitems; n++) {
+		const struct rowset_item *item = &r->items[i + n];
+
+		if (item->row.db != STASH__SCAN_SCHEMA || item->row.key_len != first->row.key_len ||
+		    memcmp(item->key, first->key, head) != 0 ||
+		    big_endian((const unsigned char *)item->key + head) != n)
+			break;
+		full = item->row.value_len == STASH__SCHEMA_CHUNK;
+		(void)stash_buf_add(buf, item->row.value, item->row.value_len);
+	}
+	return full || buf->error != 0 ? 0 : n;
+}
+
+void
+rowset_layouts(const struct rowset *r, struct server *s)
+{
+	struct stash_buf buf;
+	size_t n;
+
+	stash__buf_init(&buf, STASH__BUF_MAX);
+	for (size_t i = 0; i<r->nitems; i += n> 0 ? n : 1) {
+		const struct rowset_item *item = &r->items[i];
+		size_t name = strlen(item->key);
+
+		n = 0;
+		if (item->row.db != STASH__SCAN_SCHEMA || item->row.key_len != name + 1 + 2 * sizeof(uint32_t))
+			continue;
+		stash__buf_reset(&buf);
+		n = join_layout(r, i, &buf);
+		if (n > 0)
+			records_layout_stored(
+			    s, item->key, big_endian((const unsigned char *)item->key + name + 1), buf.data, buf.len);
+	}
+	stash__buf_fini(&buf);
 }

@@ -33,5 +33,7 @@ uint64_t rowset_incarnation(const struct rowset *rows, const char *name);
 unsigned rowset_parts(const struct rowset *rows, size_t i);
 /* Tells the writer of rows which ones have several parts. */
 void rowset_note_parts(const struct rowset *rows, struct server *s);
+/* Tells what layouts there are. */
+void rowset_layouts(const struct rowset *rows, struct server *s);
 
 #endif

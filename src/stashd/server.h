@@ -3,7 +3,7 @@
  * server.h: the inside of the supervisor process: one struct server, shared by the files of this folder.
  *
  *   loop.c       the process: set up, ticks, signals, the end      turn.c     events to the tree machine, its actions
- *   takeover.c   what the last supervisor left                     records.c  rows to the stash; rows.c: which ones
+ *   takeover.c   what the last supervisor left                     records.c  rows to the stash; rows.c, layouts.c: which
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
@@ -344,7 +344,7 @@ void turn_hold(struct server *);
 void turn_release(struct server *);
 void turn_free(struct server *);
 
-/* ---- rows of the store (records.c: how they get there; rows.c: what stands in them) ---- */
+/* ---- rows of the store (records.c: how they get there; rows.c, layouts.c: what stands in them) ---- */
 
 struct records_row;
 struct records_long;
@@ -357,7 +357,7 @@ struct records {
 	struct event flush;
 	struct stash_buf scratch;
 	LIST_HEAD(, records_long) longs;
-	LIST_HEAD(, records_layout) layouts; /* that were told already */
+	LIST_HEAD(, records_layout) layouts; /* all that are stored */
 };
 int records_open(struct server *);
 void records_close(struct server *);
@@ -373,11 +373,16 @@ void records_parts(struct server *, const char *key, unsigned parts); /* a row t
 size_t records_part_key(char out[SUP_KEY_MAX + 4], const char *key, unsigned part);
 bool records_is_part(const char *key);
 void records_registry(struct worker *, bool gone);
-/* A layout's packed fields; NULL: it was never told. */
+void records_longs_free(struct server *);
+/* A layout's packed fields, which may be none; NULL: it was never told. */
 const void *records_fields(struct server *, const char *layout, uint32_t version, uint64_t *image_len, size_t *len);
 void records_layouts_free(struct server *);
 void records_layout(
     struct server *, const char *layout, uint32_t version, uint64_t image_len, const void *fields, size_t len);
+/* As it was read from the store: all of its chunks. */
+void records_layout_stored(struct server *, const char *layout, uint32_t version, const void *value, size_t len);
+/* Answers a worker that has found a state of that layout. */
+void records_layout_asked(struct life *, const char *layout, uint32_t version);
 /* A line of the event log. */
 void records_event(struct server *, enum stash_event_type, enum stash_reason, const char *child, const char *name,
     const char *fmt, ...) STASH_PRINTF(6, 7);

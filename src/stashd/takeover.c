@@ -491,6 +491,8 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 		error = rowset_read(&rows, m->nfds > 0 ? m->fds[0] : -1);
 	else
 		error = stash__fail(error, "%s", text);
+	if (error == 0)
+		rowset_layouts(&rows, s);
 	if (error == 0 && s->starts > 0 && rows.ntree > 0) {
 		error = sup_restore(s->machine, rows.tree, rows.ntree);
 		if (error == 0)

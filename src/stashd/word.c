@@ -73,6 +73,16 @@ on_layout(struct life *l, struct mail *m)
 		records_layout(l->server, layout, version, image_len, fields, len);
 }
 
+static void
+on_ask_fields(struct life *l, struct mail *m)
+{
+	const char *layout = stash_view_text(&m->view);
+	uint32_t version = (uint32_t)stash__view_range(&m->view, 0, UINT32_MAX);
+
+	if (stash_view_end(&m->view) == 0)
+		records_layout_asked(l, layout, version);
+}
+
 /* DETACHED, and the beginning of REFUSED. */
 static const uint8_t *
 read_id(struct mail *m)
@@ -118,6 +128,9 @@ handle(struct life *l, struct mail *m)
 		break;
 	case STASH__W_LAYOUT:
 		on_layout(l, m);
+		break;
+	case STASH__W_ASK_FIELDS:
+		on_ask_fields(l, m);
 		break;
 	case STASH__W_DETACHED:
 		id = read_id(m);

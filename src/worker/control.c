@@ -241,6 +241,28 @@ on_grown(struct stash_worker *w, struct incoming *in)
 	w->grow_error = error == STASH_OK ? STASH_OK : stash__fail(error, "%s", text);
 }
 
+/* Taken when somebody waits for it; asked twice, it may come twice. */
+static void
+on_fields(struct stash_worker *w, struct incoming *in)
+{
+	struct told *told = w->told;
+	uint64_t image_len;
+	const void *fields;
+	size_t len;
+
+	if (told == NULL || told->done)
+		return;
+	(void)stash_view_text(&in->view);
+	(void)stash_view_int(&in->view);
+	image_len = (uint64_t)stash_view_int(&in->view);
+	fields = stash_view_bytes(&in->view, &len);
+	if (stash_view_end(&in->view) < 0)
+		return;
+	told->done = true;
+	if (len > 0 && image_len == told->image_len)
+		told->error = stash__fields_unpack(fields, len, image_len, &told->fields);
+}
+
 static void
 handle(struct stash_worker *w, struct incoming *in)
 {
@@ -256,6 +278,9 @@ handle(struct stash_worker *w, struct incoming *in)
 		break;
 	case STASH__W_STOP:
 		w->closing = true;
+		break;
+	case STASH__W_FIELDS:
+		on_fields(w, in);
 		break;
 	default: /* a later supervisor's message that this library doesn't know */
 		break;
@@ -273,7 +298,7 @@ stash__control_read(struct stash_worker *w)
 		handle(w, &in);
 	if (result == STASH_E_DOWN) {
 		/* Supervisor and keeper are both gone, and the channels with them: no one can ever answer for us. */
-		w->closing = true;
+		w->closing = w->abandoned = true;
 		return STASH_OK;
 	}
 	return result == STASH_E_PENDING ? STASH_OK : result;
@@ -372,10 +397,40 @@ stash__control_grow(struct stash_worker *w, uint64_t image_bytes, uint64_t ring_
 		result = stash__control_ask_room(w, image_bytes, ring_bytes);
 		if (result >= 0)
 			result = stash__worker_sleep(w, STASH__PHASE_WAITING, w->asked_room + ASK_AGAIN, has_grown);
-		if (w->closing && result >= 0 && !w->grown && w->state == NULL)
+		if (w->closing && result >= 0 && !w->grown && (w->abandoned || w->state == NULL))
 			result = stash__fail(STASH_E_DOWN, "told to stop while waiting for room in the slot");
 	}
 	return result < 0 ? result : stash__control_move(w);
+}
+
+static bool
+is_told(struct stash_worker *w)
+{
+	return w->told->done;
+}
+
+int
+stash__control_fields(
+    struct stash_worker *w, const char *layout, uint32_t version, uint64_t image_len, struct stash_field **fields)
+{
+	struct told told = { .image_len = image_len };
+	struct stash_buf *out;
+	int result = STASH_OK;
+
+	w->told = &told;
+	while (result >= 0 && !told.done) {
+		out = compose(w, STASH__W_ASK_FIELDS);
+		(void)stash_buf_add_text(out, layout);
+		(void)stash_buf_add_int(out, version);
+		result = say(w);
+		if (result >= 0)
+			result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ASK_AGAIN, is_told);
+		if (w->closing && result >= 0 && !told.done)
+			result = stash__fail(STASH_E_DOWN, "told to stop while asking for the layout of the state");
+	}
+	w->told = NULL;
+	*fields = told.fields;
+	return result < 0 ? result : told.error;
 }
 
 void

@@ -29,8 +29,7 @@ struct move {
 	uint32_t i;
 };
 
-static int STASH_PRINTF(3, 4)
-refuse(const struct mover *m, const struct move *v, const char *fmt, ...)
+static int STASH_PRINTF(3, 4) refuse(const struct mover *m, const struct move *v, const char *fmt, ...)
 {
 	char why[200], index[16] = "";
 	va_list ap;
@@ -163,8 +162,7 @@ move_struct(struct mover *m, const struct move *v, const unsigned char *at, unsi
 	int result;
 
 	if (v->to->count > 1)
-		m->len += (size_t)snprintf(
-		    m->path + was, sizeof m->path - was, "%s[%" PRIu32 "].", v->to->name, v->i);
+		m->len += (size_t)snprintf(m->path + was, sizeof m->path - was, "%s[%" PRIu32 "].", v->to->name, v->i);
 	else
 		m->len += (size_t)snprintf(m->path + was, sizeof m->path - was, "%s.", v->to->name);
 	result = move_level(m, v->from->fields, at, v->to->fields, put);

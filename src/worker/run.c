@@ -157,7 +157,7 @@ end(struct stash_worker *w)
 static int
 fail_start(struct stash_worker *w, int error)
 {
-	char text[STASH__BOX_TEXT];
+	char text[STASH__ERRMSG_MAX];
 
 	strncpy(text, stash_errmsg(), sizeof text - 1);
 	text[sizeof text - 1] = '\0';

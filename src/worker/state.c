@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "shm/fields.h"
+#include "worker/migrate.h"
 #include "worker/worker.h"
 
 static struct stash_buf *
@@ -161,6 +163,42 @@ load_same(struct stash_worker *w)
 	return STASH_OK;
 }
 
+/* No way at all: why. */
+static int
+no_way(const struct stash_worker *w, const char *why)
+{
+	return stash__fail(STASH_E_LAYOUT,
+	    "the stored state of %s has layout %s version %u, its behaviour has version %u, and there is no way from "
+	    "one to the other: %s",
+	    w->start.name, w->base->layout, w->base->layout_version, w->behaviour->layout_version, why);
+}
+
+/* By the names of the fields of both layouts. */
+static int
+load_by_fields(struct stash_worker *w)
+{
+	const struct stash__base *base = w->base;
+	const struct stash_behaviour *b = w->behaviour;
+	char why[STASH__ERRMSG_MAX];
+	struct stash_field *from;
+	int result;
+
+	if (b->fields == NULL)
+		return no_way(w, "it has no code_change and no fields");
+	result = stash__control_fields(w, base->layout, base->layout_version, base->image_len, &from);
+	if (result < 0 && result != STASH_E_FORMAT)
+		return result;
+	if (from == NULL)
+		return no_way(w, "it has no code_change, and no fields are known of what is stored");
+	result = stash__migrate(from, stash__base_image(base), base->image_len, b->fields, w->state, b->state_size);
+	stash__fields_free(from);
+	if (result == STASH_OK)
+		return STASH_OK;
+	strncpy(why, stash_errmsg(), sizeof why - 1);
+	why[sizeof why - 1] = '\0';
+	return no_way(w, why);
+}
+
 static int
 load_other(struct stash_worker *w)
 {
@@ -168,13 +206,9 @@ load_other(struct stash_worker *w)
 	const struct stash_behaviour *b = w->behaviour;
 
 	w->migrated = true;
-	if (b->code_change != NULL || b->decode != NULL)
-		return with_copy(
-		    w, b->code_change != NULL, stash__base_image(base), base->image_len, base->layout_version);
-	return stash__fail(STASH_E_LAYOUT,
-	    "the stored state of %s has layout %s version %u, its behaviour has version %u and no code_change: "
-	    "there is no way from one to the other",
-	    w->start.name, base->layout, base->layout_version, b->layout_version);
+	if (b->code_change == NULL && b->decode == NULL)
+		return load_by_fields(w);
+	return with_copy(w, b->code_change != NULL, stash__base_image(base), base->image_len, base->layout_version);
 }
 
 int

@@ -81,6 +81,14 @@ STAILQ_HEAD(posts, post);
 TAILQ_HEAD(tasks, task);
 #define STASH__TASKS_MAX 64u /* of one worker at once */
 
+/* What it is told of the layout of the state that it has found. */
+struct told {
+	bool done;
+	int error;
+	uint64_t image_len; /* of the state: fields for another length tell nothing */
+	struct stash_field *fields;
+};
+
 /* What the supervisor said in START. */
 struct start {
 	char name[STASH_NAME_MAX + 1];
@@ -114,6 +122,7 @@ struct stash_worker {
 	struct stash_buf encoded[2];
 	unsigned encoded_now;
 	uint64_t fits;		     /* the slot holds images of so many bytes */
+	struct told *told;	     /* NULL: nobody asks */
 	bool unencoded;		     /* callbacks have run since the last image was made */
 	bool migrated;		     /* it came from another layout: committed when init has returned */
 	bool spoiled;		     /* it couldn't be taken back: not to be shown to terminate */
@@ -171,6 +180,7 @@ struct stash_worker {
 	int grow_error;
 	int64_t asked_room; /* when; 0: never */
 	bool closing;	    /* told to stop */
+	bool abandoned;	    /* nobody is there any more who could answer */
 	int ending;	    /* 0, or the result that ends it: STASH_STOP, STASH_STOP_SHUTDOWN, an error */
 	pthread_t thread;
 };
@@ -259,6 +269,10 @@ int stash__control_ready(struct stash_worker *, int error, const char *text);
 /* Asks for room in the slot; the answer is awaited by stash__control_grow(), or found later in w->grown. */
 int stash__control_ask_room(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
 int stash__control_grow(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
+/* Asks for the fields of a layout whose images have that length, and waits for them: to be freed by
+ * stash__fields_free(); NULL: it has none. */
+int stash__control_fields(
+    struct stash_worker *, const char *layout, uint32_t version, uint64_t image_len, struct stash_field **fields);
 /* Takes over what has grown, once the stash has folded all that is in the old ring. */
 int stash__control_move(struct stash_worker *);
 int stash__control_read(struct stash_worker *); /* all that is there; never blocks */
