@@ -434,6 +434,33 @@ start_tree(void)
 	ck_assert_int_eq(sup_start(sim.sup, some_super("root", 0), sim.now), 0);
 }
 
+static struct sup_spec *
+some_child(void)
+{
+	struct sup_spec *s = chance(3) == 0 ? some_super(some_id(), 3) : some_worker(some_id());
+
+	s->significant = 0;
+	return s;
+}
+
+static void
+event_reload(void)
+{
+	struct sup_spec *spec;
+	int error;
+
+	if (sup_root(sim.sup) == NULL || sim.nopen == PROCS_MAX)
+		return;
+	spec = chance(6) == 0 ? some_super("root", 0) :
+				t_spec_change(sup_node_spec(sup_root(sim.sup)), chance, some_child);
+	sim.open[sim.nopen++] = ++sim.last_request;
+	error = sup_reload(sim.sup, spec, sim.last_request, sim.now);
+	if (error == 0)
+		return;
+	sim.nopen--;
+	ck_assert_msg(error == STASH_E_SPEC || error == STASH_E_DOWN, "%s: %s", stash_errname(error), stash_errmsg());
+}
+
 /* Another machine, as after the death of the supervisor, or of the whole system. */
 static void
 event_takeover(bool boot)
@@ -477,8 +504,10 @@ one_event(void)
 {
 	unsigned what = chance(1000);
 
-	if (what < 600)
+	if (what < 570)
 		event_proc();
+	else if (what < 600)
+		event_reload();
 	else if (what < 800)
 		event_request();
 	else if (what < 950)

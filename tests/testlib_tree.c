@@ -161,6 +161,71 @@ t_spec(const char *text)
 	return s;
 }
 
+/* ---- another one ---- */
+
+static struct sup_spec *
+copy_spec(const struct sup_spec *of)
+{
+	struct stash_buf *buf = stash_buf_create();
+	struct stash_view view;
+	struct sup_spec *s = NULL;
+	const void *data;
+	size_t len;
+
+	ck_assert_int_eq(sup_spec_pack_tree(of, buf), 0);
+	ck_assert_int_eq(stash_buf_data(buf, &data, &len), 0);
+	stash_view_init(&view, data, len);
+	ck_assert_int_eq(sup_spec_unpack_tree(&view, &s), 0);
+	stash_buf_destroy(buf);
+	return s;
+}
+
+/* Away, to another place, or with another member. */
+static void
+change_child(struct sup_spec *at, unsigned (*chance)(unsigned))
+{
+	unsigned i = chance((unsigned)at->nchildren);
+	struct sup_spec *child = at->children[i];
+
+	switch (chance(4)) {
+	case 0:
+		memmove(&at->children[i], &at->children[i + 1], (--at->nchildren - i) * sizeof(struct sup_spec *));
+		sup_spec_unref(child);
+		break;
+	case 1:
+		at->children[i] = at->children[0];
+		at->children[0] = child;
+		break;
+	case 2:
+		child->shutdown_ms = 1 + (int32_t)chance(100);
+		break;
+	default:
+		ck_assert_int_eq(sup_spec_set_payload(child, "payload", chance(7)), 0);
+		break;
+	}
+}
+
+struct sup_spec *
+t_spec_change(const struct sup_spec *of, unsigned (*chance)(unsigned), struct sup_spec *(*fresh)(void))
+{
+	struct sup_spec *s = copy_spec(of), *at = s, *child;
+
+	while (at->nchildren > 0 && chance(2) == 0) {
+		child = at->children[chance((unsigned)at->nchildren)];
+		if (child->kind != SUP_SUPERVISOR)
+			break;
+		at = child;
+	}
+	if (at->nchildren > 0 && chance(2) == 0) {
+		change_child(at, chance);
+	} else if (at->strategy != STASH_SIMPLE_ONE_FOR_ONE) {
+		at->strategy = (int32_t)chance(3);
+		at->intensity = (int32_t)chance(30);
+		ck_assert_int_eq(sup_spec_add_child(at, fresh()), 0);
+	}
+	return s;
+}
+
 /* ---- the machine ---- */
 
 void
@@ -351,6 +416,12 @@ t_tree_add(struct t_tree *t, uint64_t id, const char *supervisor, const char *sp
 
 	sup_request(t->sup, &request, t->now);
 	sup_spec_unref(request.spec);
+}
+
+void
+t_tree_reload(struct t_tree *t, uint64_t id, const char *spec)
+{
+	ck_assert_msg(sup_reload(t->sup, t_spec(spec), id, t->now) == 0, "%s", stash_errmsg());
 }
 
 void

@@ -39,6 +39,9 @@ struct t_tree {
  * "root[one_for_all,intensity=3](a b[transient] s(x y))"
  */
 struct sup_spec *t_spec(const char *text);
+/* The same with a difference, by chance, which may make it wrong; fresh: a child to be added. */
+struct sup_spec *t_spec_change(
+    const struct sup_spec *of, unsigned (*chance)(unsigned), struct sup_spec *(*fresh)(void));
 
 void t_tree_open(struct t_tree *t);
 /* Opens it and starts it with that specification. */
@@ -59,6 +62,8 @@ void t_tree_ignored(struct t_tree *t, const char *path);
 void t_tree_exit(struct t_tree *t, const char *path, enum stash_reason reason);
 void t_tree_ask(struct t_tree *t, uint64_t id, enum sup_request_kind kind, const char *supervisor, const char *child);
 void t_tree_add(struct t_tree *t, uint64_t id, const char *supervisor, const char *spec);
+/* Another specification; a mistake in it fails the test. */
+void t_tree_reload(struct t_tree *t, uint64_t id, const char *spec);
 void t_tree_sleep(struct t_tree *t, int64_t ms);
 /* Brings every worker that starts up, until none does; its lines are dropped. */
 void t_tree_settle(struct t_tree *t);

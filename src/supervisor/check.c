@@ -38,6 +38,7 @@ is_starting(enum sup_op_kind kind)
 	case SUP_OP_ADD:
 	case SUP_OP_AGAIN:
 	case SUP_OP_BOUNCE_START:
+	case SUP_OP_CHANGE_START:
 		return true;
 	case SUP_OP_NONE:
 	case SUP_OP_ROLLBACK:
@@ -46,6 +47,7 @@ is_starting(enum sup_op_kind kind)
 	case SUP_OP_BOUNCE_STOP:
 	case SUP_OP_END:
 	case SUP_OP_KILLED:
+	case SUP_OP_CHANGE_STOP:
 		return false;
 	}
 	return false;
@@ -170,6 +172,28 @@ check_outcome(const struct sup_node *n)
 	return "an outcome isn't known";
 }
 
+/* A change belongs to a child in the states from which its supervisor takes it on. */
+static const char *
+check_change(const struct sup_node *n, const struct sup_node *c)
+{
+	const struct sup_spec *spec;
+
+	switch (c->change) {
+	case SUP_KEEP:
+		return NULL;
+	case SUP_LEAVES:
+		return c->own_spec ? NULL : "a child that leaves has no specification of its own";
+	case SUP_RENEWS:
+		spec = sup_spec_of(n->spec, c->id);
+		return c->own_spec && spec != NULL && !sup_is_simple(n) ? NULL : "a child is changed into nothing";
+	case SUP_ARRIVES:
+		if (c->state == SUP_RUNNING || c->state == SUP_EXITED || c->state == SUP_RESTARTING)
+			return "a child that was started is waited for";
+		return c->own_spec || c->instance ? "a child of another one's is waited for" : NULL;
+	}
+	return "a change isn't known";
+}
+
 static const char *
 check_super(const struct sup *sup, const struct sup_node *n)
 {
@@ -184,7 +208,7 @@ check_super(const struct sup *sup, const struct sup_node *n)
 	    (wrong = check_outcome(n)) != NULL)
 		return wrong;
 	TAILQ_FOREACH(c, &n->sub->children, sibling) {
-		if ((wrong = check_child(n, c)) != NULL)
+		if ((wrong = check_child(n, c)) != NULL || (wrong = check_change(n, c)) != NULL)
 			return wrong;
 	}
 	if (!sup->restored && !n->ready && n->sub->op.kind == SUP_OP_NONE && !TAILQ_EMPTY(&n->sub->queue))

@@ -154,6 +154,8 @@ sup_is_awaited(const struct sup_node *n, const struct sup_node *c)
 {
 	const struct sup_op *op = &n->sub->op;
 
+	if (c->change == SUP_ARRIVES || c->change == SUP_LEAVES)
+		return c->change == SUP_ARRIVES;
 	switch (op->kind) {
 	case SUP_OP_INIT:
 		if (op->resumed)
@@ -176,6 +178,8 @@ sup_is_awaited(const struct sup_node *n, const struct sup_node *c)
 	case SUP_OP_ROLLBACK:
 	case SUP_OP_END:
 	case SUP_OP_KILLED:
+	case SUP_OP_CHANGE_STOP:
+	case SUP_OP_CHANGE_START:
 		break;
 	}
 	return awaits_retry(n, c);

@@ -129,6 +129,42 @@ struct sup_request {
 };
 void sup_request(struct sup *sup, const struct sup_request *request, int64_t now_ns);
 
+/*
+ * Another specification for the tree that runs: it takes the place of the present one at once, in one batch of rows,
+ * and each supervisor does its part as soon as it has time for it.  Children that aren't in it any more are stopped and
+ * removed, those that differ are stopped and started by the new one, from the last back to the first; then new ones are
+ * started, in their order.  All others go on untouched, and so do children that were added by START_CHILD; those that
+ * are down stay down unless their own specification differs.  A temporary child that has ended is no new one.  Of a
+ * supervisor itself strategy (but for SIMPLE_ONE_FOR_ONE), intensity, period, auto_shutdown, restart, shutdown and
+ * significant are taken over without a restart; of SIMPLE_ONE_FOR_ONE the template, for whatever is started from then
+ * on.  A start that fails leaves its child stopped, and the rest goes on.  If the machine ends in the midst, the one
+ * that is restored from the rows goes on with it.
+ *
+ * The reference of spec passes over, also on failure. 0: request gets a REPLY when all is done: 0, STASH_E_START with
+ * the path of the first child that couldn't be started and its term, STASH_E_DOWN if the tree has ended. Else nothing
+ * has changed: STASH_E_DOWN no tree runs, or it ends; STASH_E_SPEC with what is wrong.
+ */
+int sup_reload(struct sup *sup, struct sup_spec *spec, uint64_t request, int64_t now_ns);
+
+enum sup_step_kind {
+	SUP_STEP_FLAGS = 1, /* of a supervisor: taken over */
+	SUP_STEP_REMOVE = 2,
+	SUP_STEP_CHANGE = 3,
+	SUP_STEP_ADD = 4
+};
+
+/* A step of a reload. */
+struct sup_step {
+	enum sup_step_kind kind;
+	const char *path;
+	unsigned fields;	     /* CHANGE, FLAGS: what differs, SUP_FIELD_* of spec.h */
+	const struct sup_spec *from; /* NULL with ADD */
+	const struct sup_spec *to;   /* NULL with REMOVE */
+};
+typedef void sup_step_fn(void *arg, const struct sup_step *step);
+/* What sup_reload() would do, each supervisor before its children; changes nothing. Errors as there. */
+int sup_reload_steps(const struct sup *sup, const struct sup_spec *spec, sup_step_fn *fn, void *arg);
+
 /* ---- actions ---- */
 
 enum sup_action_kind {
@@ -258,6 +294,13 @@ int sup_restore(struct sup *sup, const struct sup_row *rows, size_t count);
  * down then. Until it is called, nothing but looking and sup_pack() is allowed.
  */
 void sup_resume(struct sup *sup, bool new_boot, int64_t now_ns);
+
+/*
+ * In place of sup_resume(), when no worker lives: on another boot as said there, on the same one with the restart
+ * counts as they were. spec: NULL, or what the tree is to be by, as after sup_reload(); its reference passes over. With
+ * an error of that (STASH_E_SPEC) the machine is as it was. What has no tree that runs is down then, and stays so.
+ */
+int sup_begin_anew(struct sup *sup, struct sup_spec *spec, bool new_boot, int64_t now_ns);
 
 /* NULL, or what is inconsistent in the tree: for tests, and for rows that were read. */
 const char *sup_check(const struct sup *sup);

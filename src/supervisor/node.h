@@ -52,6 +52,7 @@
 
 /* A request that waits or is worked on; owns what it points to. */
 struct sup_ask {
+	TAILQ_ENTRY(sup_ask) link; /* of reloads */
 	uint64_t id;
 	enum sup_request_kind kind;
 	char *child; /* NULL: the request has none */
@@ -64,7 +65,7 @@ struct sup_ask {
 	uint64_t node, up; /* that process; 0: it has ended */
 };
 
-enum sup_msg_kind { SUP_MSG_EXIT = 1, SUP_MSG_STOP = 2, SUP_MSG_RETRY = 3, SUP_MSG_REQUEST = 4 };
+enum sup_msg_kind { SUP_MSG_EXIT = 1, SUP_MSG_STOP = 2, SUP_MSG_RETRY = 3, SUP_MSG_REQUEST = 4, SUP_MSG_CHANGE = 5 };
 
 /* What waits in a supervisor's queue. */
 struct sup_msg {
@@ -89,10 +90,12 @@ enum sup_op_kind {
 	SUP_OP_TERMINATE = 8,	/* terminate_child */
 	SUP_OP_BOUNCE_STOP = 9,
 	SUP_OP_BOUNCE_START = 10,
-	SUP_OP_END = 11,   /* stop all, then end */
-	SUP_OP_KILLED = 12 /* wait until all are dead, then end */
+	SUP_OP_END = 11,	 /* stop all, then end */
+	SUP_OP_KILLED = 12,	 /* wait until all are dead, then end */
+	SUP_OP_CHANGE_STOP = 13, /* another specification: first stop what goes or changes, from the last back, */
+	SUP_OP_CHANGE_START = 14 /* then start what is new */
 };
-#define SUP_OP_LAST SUP_OP_KILLED
+#define SUP_OP_LAST SUP_OP_CHANGE_START
 
 enum sup_outcome {
 	SUP_OUT_NONE = 0, /* current isn't there yet */
@@ -105,6 +108,17 @@ enum sup_outcome {
 
 /* After a boot: a child that isn't started, one that is, and a supervisor that goes on with the children it had. */
 enum sup_wanted { SUP_UNWANTED = 0, SUP_WANTED = 1, SUP_WANTED_AS_IT_WAS = 2 };
+
+/*
+ * What another specification wants of a child, until its supervisor has done it. A child that LEAVES or RENEWS has its
+ * old specification as its own; the new one of a child that RENEWS is that of its supervisor's for the id.
+ */
+enum sup_change {
+	SUP_KEEP = 0,
+	SUP_LEAVES = 1, /* is stopped and removed */
+	SUP_RENEWS = 2, /* is stopped, and started by the new one */
+	SUP_ARRIVES = 3 /* is started */
+};
 
 /* Why a supervisor ends. */
 enum sup_cause { SUP_CAUSE_ASKED = 0, SUP_CAUSE_ESCALATED = 1, SUP_CAUSE_AUTO = 2 };
@@ -152,6 +166,7 @@ struct sup_super {
 	struct sup_op op;
 	struct sup_msgs queue;
 	uint64_t stop_seq; /* of the STOP in the queue; 0: none */
+	bool change_due;   /* a CHANGE is in the queue */
 	struct sup_history history;
 	uint64_t instances; /* counts instances without a name of their own */
 	bool ghost;	    /* a restarted instance has ignored its start: OTP keeps an entry without a process */
@@ -175,6 +190,8 @@ struct sup_node {
 	enum sup_state state;
 	bool own_spec; /* not the one that its supervisor's spec has: a dynamic child's */
 	bool instance;
+	enum sup_change change;
+	bool awaited;		/* before its siblings were put into another order */
 	enum sup_wanted wanted; /* resumed INIT: whether it is to be started */
 	bool holds_name;	/* is in by_name */
 	bool dirty, ready;	/* in those lists */
@@ -205,6 +222,8 @@ struct sup_act {
 };
 TAILQ_HEAD(sup_acts, sup_act);
 
+TAILQ_HEAD(sup_reloads, sup_ask);
+
 struct sup {
 	struct sup_ops ops;
 	struct sup_node *root;
@@ -219,6 +238,10 @@ struct sup {
 	uint64_t handle, start, seq; /* the last ones given */
 	int64_t now;		     /* of the event in hand */
 	bool restored;		     /* and not yet resumed */
+	size_t changing;	     /* nodes with a change */
+	bool blocked, freed;	     /* a start waits for a name; names have become free since */
+	struct sup_reloads reloads;  /* who waits for that */
+	char *reload_term;	     /* the first start of a reload that failed: path, and OTP's term */
 };
 
 /* ---- tree.c: nodes, states, history ---- */
@@ -303,10 +326,33 @@ void sup_request_step(struct sup *sup, struct sup_node *n);
 void sup_ended_add(struct sup_node *n, const char *name);
 void sup_ended_clear(struct sup_node *n);
 
+/* ---- change.c: what becomes of children whose specification is another one now ---- */
+void sup_set_change(struct sup *sup, struct sup_node *c, enum sup_change change);
+void sup_post_change(struct sup *sup, struct sup_node *n); /* unless it has nothing to do, or has it in its queue */
+void sup_handle_change(struct sup *sup, struct sup_node *n);
+void sup_change_step(struct sup *sup, struct sup_node *n);
+/* c is down, in n: what stands in its place then; NULL: nothing. */
+struct sup_node *sup_change_take(struct sup *sup, struct sup_node *n, struct sup_node *c);
+/* The child's start is over; term: why it failed, NULL: it hasn't. */
+void sup_change_started(struct sup *sup, struct sup_node *c, const char *term);
+bool sup_change_goes(const struct sup_node *c); /* a temporary child that is of no use any more */
+void sup_change_wake(struct sup *sup);		/* starts that wait for a name that is free now */
+void sup_change_answer(struct sup *sup);	/* to those who wait for a reload that is over */
+bool sup_is_compatible(const struct sup_node *c, const struct sup_spec *spec); /* it can take that one over */
+struct sup_spec *sup_spec_of(const struct sup_spec *spec, const char *id);     /* a child's; NULL */
+
+/* ---- reload.c ---- */
+void sup_apply(struct sup *sup, struct sup_node *n, struct sup_spec *spec);
+
+/* ---- diff.c ---- */
+int sup_reload_check(const struct sup *sup, const struct sup_spec *spec);
+bool sup_has_ended(const struct sup_spec *old, const struct sup_spec *child); /* it was temporary, and is gone */
+
 /* ---- save.c, restore.c: rows ---- */
 void sup_save_specs(struct sup *sup, const struct sup_node *n);
 void sup_forget_specs(struct sup *sup, const struct sup_node *n);
-bool sup_spec_key(const char *key, size_t *path_len, size_t *number); /* "PATH//NUMBER"? */
+void sup_update_specs(struct sup *sup, struct sup_node *n, struct sup_spec *spec); /* n gets spec; only what differs */
+bool sup_spec_key(const char *key, size_t *path_len, size_t *number);		   /* "PATH//NUMBER"? */
 
 /* ---- what the others need of each other ---- */
 bool sup_waits_for_all(const struct sup_node *n);

@@ -315,13 +315,15 @@ sup_handle_request(struct sup *sup, struct sup_node *n, struct sup_ask *ask)
 static void
 not_up(struct sup *sup, struct sup_node *n, struct sup_node *c, enum sup_op_kind kind, enum sup_outcome outcome)
 {
-	bool temporary = c->spec->restart == STASH_TEMPORARY;
+	bool temporary = c->spec->restart == STASH_TEMPORARY, goes = c->instance || sup_change_goes(c);
+	/* a changed specification may have it by now */
+	bool added = c->own_spec && c->change != SUP_RENEWS;
 
-	if (kind == SUP_OP_ADD && (outcome == SUP_OUT_FAILED || temporary || c->instance))
+	if (kind == SUP_OP_ADD && ((outcome == SUP_OUT_FAILED && added) || goes))
 		sup_node_remove(sup, c);
 	else if (kind == SUP_OP_BOUNCE_START && outcome == SUP_OUT_FAILED && !temporary)
 		sup_retry_later(sup, n, c);
-	else if (kind == SUP_OP_BOUNCE_START && (temporary || c->instance))
+	else if (kind == SUP_OP_BOUNCE_START && goes)
 		sup_child_drop(sup, c);
 }
 

@@ -15,7 +15,7 @@ sup_child_drop(struct sup *sup, struct sup_node *c)
 {
 	if (c->state != SUP_DOWN)
 		sup_set_state(sup, c, SUP_DOWN);
-	if (c->instance || c->spec->restart == STASH_TEMPORARY)
+	if (c->instance || sup_change_goes(c))
 		sup_node_remove(sup, c);
 }
 
@@ -159,6 +159,15 @@ sup_restart_step(struct sup *sup, struct sup_node *n)
 	}
 }
 
+/* c, or the next one behind it that is to be started. After a change of the specification others may stand there. */
+static struct sup_node *
+next_down(struct sup_node *c)
+{
+	while (c != NULL && (c->state != SUP_DOWN || c->change == SUP_LEAVES))
+		c = TAILQ_NEXT(c, sibling);
+	return c;
+}
+
 /* The group is down: its starts come next, from the pivot on. */
 static void
 begin_group_start(struct sup *sup, struct sup_node *n)
@@ -166,7 +175,7 @@ begin_group_start(struct sup *sup, struct sup_node *n)
 	struct sup_op *op = &n->sub->op;
 
 	op->kind = SUP_OP_GROUP_START;
-	op->current = op->pivot != NULL ? op->pivot : TAILQ_FIRST(&n->sub->children);
+	op->current = next_down(op->pivot != NULL ? op->pivot : TAILQ_FIRST(&n->sub->children));
 	sup_touch(sup, n);
 }
 
@@ -188,7 +197,7 @@ sup_group_step(struct sup *sup, struct sup_node *n)
 		sup_touch_down(sup, n);
 		return;
 	} else {
-		op->current = TAILQ_NEXT(c, sibling);
+		op->current = next_down(TAILQ_NEXT(c, sibling));
 		sup_touch(sup, n);
 	}
 	if (op->current != NULL) {

@@ -23,9 +23,10 @@ next_node(struct sup *sup, struct sup_node *n)
 static void
 act_again(struct sup *sup, struct sup_node *n)
 {
-	if (n->sub != NULL)
+	if (n->sub != NULL) {
 		sup_make_ready(sup, n);
-	else if (n->state == SUP_STOPPING)
+		sup_post_change(sup, n);
+	} else if (n->state == SUP_STOPPING)
 		sup_act_node(sup, SUP_ACT_SIGNAL, n);
 	else if (n->state == SUP_KILLING || n->state == SUP_ABORTING)
 		sup_act_node(sup, SUP_ACT_KILL, n);
@@ -63,7 +64,7 @@ is_wanted(const struct sup_node *n, const struct sup_node *c)
 static bool
 is_lost(const struct sup_node *n, const struct sup_node *c)
 {
-	if (n->sub->op.kind == SUP_OP_ADD && n->sub->op.current == c)
+	if (n->sub->op.kind == SUP_OP_ADD && n->sub->op.current == c && (c->own_spec || c->instance))
 		return true;
 	return (c->own_spec || c->instance) && c->spec->restart == STASH_TEMPORARY;
 }
@@ -95,7 +96,7 @@ put_down(struct sup *sup, struct sup_node *n)
 }
 
 static void
-put_super_down(struct sup *sup, struct sup_node *n)
+put_super_down(struct sup *sup, struct sup_node *n, bool new_boot)
 {
 	struct sup_msg *msg;
 
@@ -104,13 +105,15 @@ put_super_down(struct sup *sup, struct sup_node *n)
 		sup_msg_free(msg);
 	}
 	n->sub->stop_seq = 0;
-	memset(&n->sub->history, 0, sizeof(n->sub->history));
+	n->sub->change_due = false;
+	if (new_boot)
+		memset(&n->sub->history, 0, sizeof(n->sub->history));
 	sup_op_end(sup, n);
 }
 
 /* From above to below: what a supervisor was at decides about its children, so they come before it is put down. */
 static void
-settle(struct sup *sup, struct sup_node *n, bool as_it_was)
+settle(struct sup *sup, struct sup_node *n, bool as_it_was, bool new_boot)
 {
 	struct sup_node *c, *next;
 
@@ -122,24 +125,28 @@ settle(struct sup *sup, struct sup_node *n, bool as_it_was)
 	for (c = TAILQ_FIRST(&n->sub->children); c != NULL; c = next) {
 		next = TAILQ_NEXT(c, sibling);
 		if (c->sub != NULL)
-			settle(sup, c, c->wanted == SUP_WANTED_AS_IT_WAS);
+			settle(sup, c, c->wanted == SUP_WANTED_AS_IT_WAS, new_boot);
 		put_down(sup, c);
+		if (new_boot)
+			c->restarts = 0;
 		if (is_lost(n, c))
 			sup_node_remove(sup, c);
+		else if (as_it_was)
+			(void)sup_change_take(sup, n, c);
 	}
 	if (as_it_was)
-		put_super_down(sup, n);
+		put_super_down(sup, n, new_boot);
 	else
 		sup_wipe(sup, n);
 }
 
 static void
-begin_anew(struct sup *sup)
+begin_anew(struct sup *sup, bool new_boot)
 {
 	struct sup_node *n = sup->root;
 	bool ran = sup_is_alive(n->state) && !sup_is_ending(n);
 
-	settle(sup, n, ran);
+	settle(sup, n, ran, new_boot);
 	put_down(sup, n);
 	if (!ran)
 		return;
@@ -147,21 +154,47 @@ begin_anew(struct sup *sup)
 	n->sub->op.resumed = true;
 }
 
+static void
+tell_statuses(struct sup *sup)
+{
+	struct sup_node *n;
+
+	for (n = sup->root; n != NULL; n = next_node(sup, n))
+		sup_act_status(sup, n);
+}
+
+int
+sup_begin_anew(struct sup *sup, struct sup_spec *spec, bool new_boot, int64_t now_ns)
+{
+	int error = spec == NULL || sup->root == NULL ? 0 : sup_reload_check(sup, spec);
+
+	sup->now = now_ns;
+	if (error == 0) {
+		sup->restored = false;
+		if (sup->root != NULL)
+			begin_anew(sup, new_boot);
+		if (spec != NULL && sup->root != NULL && sup_is_alive(sup->root->state))
+			sup_apply(sup, sup->root, spec);
+		tell_statuses(sup);
+		sup_run(sup);
+	}
+	sup_spec_unref(spec);
+	return error;
+}
+
 void
 sup_resume(struct sup *sup, bool new_boot, int64_t now_ns)
 {
 	struct sup_node *n;
 
+	if (new_boot) {
+		(void)sup_begin_anew(sup, NULL, true, now_ns);
+		return;
+	}
 	sup->now = now_ns;
 	sup->restored = false;
-	if (sup->root == NULL)
-		return;
-	if (new_boot)
-		begin_anew(sup);
-	for (n = sup->root; n != NULL; n = next_node(sup, n)) {
-		if (!new_boot)
-			act_again(sup, n);
-		sup_act_status(sup, n);
-	}
+	for (n = sup->root; n != NULL; n = next_node(sup, n))
+		act_again(sup, n);
+	tell_statuses(sup);
 	sup_run(sup);
 }

@@ -71,7 +71,7 @@ flags_of(const struct sup_node *n)
 {
 	return (n->own_spec ? ROW_OWN : 0) | (n->instance ? ROW_INSTANCE : 0) | (n->sub != NULL ? ROW_SUPER : 0) |
 	    (n->holds_name ? ROW_HOLDS_NAME : 0) | (n->wanted == SUP_WANTED ? ROW_WANTED : 0) |
-	    (n->wanted == SUP_WANTED_AS_IT_WAS ? ROW_AS_IT_WAS : 0);
+	    (n->wanted == SUP_WANTED_AS_IT_WAS ? ROW_AS_IT_WAS : 0) | (int64_t)n->change * ROW_CHANGE;
 }
 
 static int
@@ -175,6 +175,50 @@ sup_forget_specs(struct sup *sup, const struct sup_node *n)
 		spec_key(key, n, i);
 		sup_act_forget(sup, key);
 	}
+}
+
+/* All parts in their order; room for count_parts(). */
+static size_t
+list_parts(struct sup_spec *spec, struct sup_spec **list, size_t at)
+{
+	size_t i;
+
+	for (i = 0; i < spec->nchildren; i++) {
+		list[at++] = spec->children[i];
+		at = list_parts(spec->children[i], list, at);
+	}
+	return at;
+}
+
+/* Whether the part's row is as it was. */
+static bool
+same_part(const struct sup_spec *a, const struct sup_spec *b)
+{
+	return strcmp(a->id, b->id) == 0 && a->nchildren == b->nchildren && sup_spec_compare(a, b) == 0;
+}
+
+/* Few rows for a small change: they go into one entry. */
+void
+sup_update_specs(struct sup *sup, struct sup_node *n, struct sup_spec *spec)
+{
+	size_t i, before = count_parts(n->spec), after = count_parts(spec);
+	struct sup_spec **old = sup_alloc((before + after + 1) * sizeof(struct sup_spec *)), **new = old + before;
+	char key[SUP_KEY_MAX + 1];
+
+	(void)list_parts(n->spec, old, 0);
+	(void)list_parts(spec, new, 0);
+	for (i = 0; i < before || i < after; i++) {
+		spec_key(key, n, i);
+		if (i >= after)
+			sup_act_forget(sup, key);
+		else if (i >= before || !same_part(old[i], new[i]))
+			sup_act_save_spec(sup, key, new[i]);
+	}
+	free(old);
+	sup_spec_ref(spec);
+	sup_spec_unref(n->spec);
+	n->spec = spec;
+	sup_touch(sup, n);
 }
 
 /* ---- by key ---- */

@@ -77,6 +77,25 @@ int sup_spec_unpack(struct stash_view *view, struct sup_spec **out);
 int sup_spec_pack_tree(const struct sup_spec *spec, struct stash_buf *buf);
 int sup_spec_unpack_tree(struct stash_view *view, struct sup_spec **out);
 
+/* What two specifications differ in, themselves and not their children; the names are the config's keys. */
+enum {
+	SUP_FIELD_KIND = 1, /* one is a supervisor, or SIMPLE_ONE_FOR_ONE, and the other isn't */
+	SUP_FIELD_NAME = 2,
+	SUP_FIELD_TYPE = 4,
+	SUP_FIELD_RESTART = 8,
+	SUP_FIELD_SIGNIFICANT = 16,
+	SUP_FIELD_SHUTDOWN = 32,
+	SUP_FIELD_START_TIMEOUT = 64,
+	SUP_FIELD_PAYLOAD = 128,
+	SUP_FIELD_STRATEGY = 256,
+	SUP_FIELD_AUTO_SHUTDOWN = 512,
+	SUP_FIELD_INTENSITY = 1024,
+	SUP_FIELD_PERIOD = 2048,
+	SUP_FIELD_ORDER = 4096,	  /* of a step: children that stay have changed places */
+	SUP_FIELD_TEMPLATE = 8192 /* of a step: the template of SIMPLE_ONE_FOR_ONE */
+};
+unsigned sup_spec_compare(const struct sup_spec *a, const struct sup_spec *b);
+
 /*
  * What OTP says to it, in words ("invalid_restart_type"), or NULL if it is right: a supervisor's own flags; a child in
  * a supervisor with that auto_shutdown.

@@ -45,6 +45,7 @@ sup_child_up(struct sup *sup, struct sup_node *c)
 {
 	sup_set_state(sup, c, SUP_RUNNING);
 	c->up = c->start;
+	sup_change_started(sup, c, NULL);
 	if (c->sub == NULL || c->above == NULL)
 		sup_act_report(sup, SUP_REP_STARTED, c, NULL);
 	if (c->above == NULL)
@@ -58,6 +59,7 @@ sup_child_failed(struct sup *sup, struct sup_node *c, int code, const char *term
 {
 	sup_set_state(sup, c, SUP_DOWN);
 	sup_act_report(sup, SUP_REP_START_FAILED, c, term);
+	sup_change_started(sup, c, term);
 	if (c->above == NULL)
 		sup_act_done(sup, STASH_E_START, term, STASH_REASON_CRASH);
 	else
@@ -69,6 +71,7 @@ sup_child_ignored(struct sup *sup, struct sup_node *c)
 {
 	sup_set_state(sup, c, SUP_DOWN);
 	sup_act_report(sup, SUP_REP_IGNORED, c, NULL);
+	sup_change_started(sup, c, NULL);
 	if (c->above == NULL)
 		sup_act_done(sup, STASH_IGNORE, NULL, STASH_REASON_NORMAL);
 	else
@@ -231,8 +234,17 @@ advance(struct sup *sup, struct sup_node *n, enum sup_outcome outcome)
 	struct sup_node *c = op->current;
 
 	op->current = TAILQ_NEXT(c, sibling);
-	if (outcome == SUP_OUT_IGNORED && c->spec->restart == STASH_TEMPORARY)
+	if (outcome == SUP_OUT_IGNORED && sup_change_goes(c))
 		sup_node_remove(sup, c);
+}
+
+/* Whether it is c's turn. After a change of the specification others may stand here. */
+static bool
+is_due(const struct sup_op *op, const struct sup_node *c)
+{
+	if (c->state != SUP_DOWN || c->change == SUP_LEAVES)
+		return false;
+	return !op->resumed || c->wanted != SUP_UNWANTED || c->change == SUP_ARRIVES;
 }
 
 static void
@@ -267,7 +279,7 @@ sup_init_step(struct sup *sup, struct sup_node *n)
 		advance(sup, n, outcome);
 	if (op->kind != SUP_OP_INIT) /* begin_init() has ended it */
 		return;
-	while ((c = op->current) != NULL && op->resumed && c->wanted == SUP_UNWANTED)
+	while ((c = op->current) != NULL && !is_due(op, c))
 		op->current = TAILQ_NEXT(c, sibling);
 	if (c != NULL) {
 		start_next(sup, n, c);

@@ -32,16 +32,24 @@ sup_create(const struct sup_ops *ops)
 	TAILQ_INIT(&sup->rows);
 	TAILQ_INIT(&sup->status);
 	TAILQ_INIT(&sup->acts);
+	TAILQ_INIT(&sup->reloads);
 	return sup;
 }
 
 void
 sup_destroy(struct sup *sup)
 {
+	struct sup_ask *ask;
+
 	if (sup == NULL)
 		return;
 	if (sup->root != NULL)
 		sup_node_free(sup, sup->root);
+	while ((ask = TAILQ_FIRST(&sup->reloads)) != NULL) {
+		TAILQ_REMOVE(&sup->reloads, ask, link);
+		sup_ask_free(ask);
+	}
+	free(sup->reload_term);
 	sup_acts_free(&sup->rows);
 	sup_acts_free(&sup->status);
 	sup_acts_free(&sup->acts);
@@ -125,6 +133,9 @@ handle_message(struct sup *sup, struct sup_node *n)
 		sup_handle_request(sup, n, msg->ask);
 		msg->ask = NULL;
 		break;
+	case SUP_MSG_CHANGE:
+		sup_handle_change(sup, n);
+		break;
 	}
 	sup_msg_free(msg);
 }
@@ -204,6 +215,10 @@ work(struct sup *sup, struct sup_node *n)
 	case SUP_OP_KILLED:
 		sup_killed_step(sup, n);
 		break;
+	case SUP_OP_CHANGE_STOP:
+	case SUP_OP_CHANGE_START:
+		sup_change_step(sup, n);
+		break;
 	}
 }
 
@@ -242,8 +257,14 @@ sup_run(struct sup *sup)
 	struct sup_node *n;
 	int steps = 0;
 
-	while (steps++ < SUP_STEP_MAX && (n = TAILQ_FIRST(&sup->ready)) != NULL)
+	while (steps++ < SUP_STEP_MAX) {
+		if (sup->freed)
+			sup_change_wake(sup);
+		if ((n = TAILQ_FIRST(&sup->ready)) == NULL)
+			break;
 		work_once(sup, n);
+	}
+	sup_change_answer(sup);
 }
 
 /* ---- events ---- */

@@ -148,6 +148,24 @@ sup_child_ended(struct sup *sup, struct sup_node *c, enum stash_reason reason)
 
 /* ---- all children ---- */
 
+/* Whom to stop after c; the order may have changed since others were passed by. */
+static struct sup_node *
+next_to_stop(const struct sup_node *n, struct sup_node *c)
+{
+	const struct sup_node *pivot = n->sub->op.pivot;
+
+	c = TAILQ_PREV(c, sup_nodes, sibling);
+	if (c != NULL && (pivot == NULL || c->place >= pivot->place))
+		return c;
+	TAILQ_FOREACH_REVERSE(c, &n->sub->children, sup_nodes, sibling) {
+		if (pivot != NULL && c->place < pivot->place)
+			return NULL;
+		if (c->state != SUP_DOWN)
+			return c;
+	}
+	return NULL;
+}
+
 /*
  * Stops the children one after the other, from op.current back to the pivot. False: waits for one, and is to be called
  * again. forget_temporary: those aren't started again, so they go.
@@ -162,8 +180,8 @@ sup_stop_back(struct sup *sup, struct sup_node *n, bool forget_temporary)
 		sup_touch(sup, n);
 		if (sup_child_stop(sup, c))
 			return false;
-		op->current = c == op->pivot ? NULL : TAILQ_PREV(c, sup_nodes, sibling);
-		if (forget_temporary && c->spec->restart == STASH_TEMPORARY)
+		op->current = next_to_stop(n, c);
+		if (forget_temporary && c != op->pivot && sup_change_goes(c))
 			sup_node_remove(sup, c);
 	}
 	return true;
@@ -201,6 +219,10 @@ sup_wipe(struct sup *sup, struct sup_node *n)
 		before = TAILQ_PREV(c, sup_nodes, sibling);
 		c->retries = c->retry_seq = 0;
 		c->wanted = SUP_UNWANTED;
+		c = sup_change_take(sup, n, c);
+		if (c == NULL)
+			continue;
+		sup_set_change(sup, c, SUP_KEEP);
 		if (c->own_spec || c->instance)
 			sup_node_remove(sup, c);
 	}
@@ -213,6 +235,7 @@ sup_wipe(struct sup *sup, struct sup_node *n)
 	}
 	memset(&s->history, 0, sizeof(s->history));
 	s->stop_seq = 0;
+	s->change_due = false;
 	s->ghost = false;
 	sup_op_end(sup, n);
 }

@@ -182,6 +182,8 @@ unlink_node(struct sup *sup, struct sup_node *n)
 	RB_REMOVE(sup_paths, &sup->paths, n);
 	if (n->holds_name)
 		RB_REMOVE(sup_names, &sup->names, n);
+	sup->freed = sup->freed || (n->holds_name && sup->blocked);
+	sup->changing -= n->change != SUP_KEEP;
 	if (n->deadline != SUP_NEVER)
 		RB_REMOVE(sup_deadlines, &sup->deadlines, n);
 	if (n->dirty)
