@@ -337,8 +337,11 @@ static const struct mistake in_worker[] = {
 	{ "history = 16;", "history: not in this version of stashd; leave it out" },
 	{ "poison_after = 3;", "poison_after: not in this version of stashd; leave it out" },
 	{ "on_poison = \"hold\";", "on_poison: \"hold\" is not in this version of stashd; leave it out" },
-	{ "significant = true;", "significant: not in this version of stashd; leave it out" },
-	{ "type = \"worker\";", "type: \"worker\" is not in this version of stashd; leave it out" },
+	{ "significant = true;",
+	    "significant: counts for auto_shutdown only, which root doesn't have; write auto_shutdown = "
+	    "\"any_significant\" there" },
+	{ "type = \"wrker\";",
+	    "type: \"wrker\" is unknown; it must be one of \"worker\", \"supervisor\"; did you mean \"worker\"?" },
 	{ "on_supervisor_loss = \"kill\";",
 	    "on_supervisor_loss: \"kill\" is not in this version of stashd; take one of \"keep_running\"" },
 };
@@ -397,9 +400,10 @@ static const struct mistake whole[] = {
 	{ "tree = { restart = \"permanent\"; children = ( ); };",
 	    "x:1: restart: is a key of a child, not of the top supervisor; take it out here\n" },
 	{ "tree = { strategy = \"simple_one_for_one\"; auto_shutdown = \"all_significant\"; children = ( ); };",
-	    "x:1: strategy: \"simple_one_for_one\" is not in this version of stashd; take one of \"one_for_one\", "
-	    "\"one_for_all\", \"rest_for_one\"\n"
-	    "x:1: auto_shutdown: \"all_significant\" is not in this version of stashd; take one of \"never\"\n" },
+	    "x:1: children: with simple_one_for_one it must be one, the template for all; here are 0\n" },
+	{ "tree = { auto_shutdown = \"all_significant\"; children = (\n"
+	  "{ id = \"a\"; strategy = \"one_for_one\"; significant = true; children = ( ); } ); };",
+	    "x:2: significant: a permanent child never ends for good; write restart = \"transient\" or \"temporary\"\n" },
 	{ "tree = { intensity = -1; period = 0; children = ( ); };",
 	    "x:1: intensity: -1 is out of range; 0 to 2147483647 is allowed\n"
 	    "x:1: period: 0 is out of range; 1s to 2147483647s is allowed\n" },

@@ -71,7 +71,7 @@ START_TEST(a_tree_is_taken_with_its_defaults)
 }
 END_TEST
 
-START_TEST(what_is_for_later_is_taken_when_it_is_wanted)
+START_TEST(a_template_is_taken)
 {
 	const struct stash_child_spec one[] = { CHILD(.id = "t", .module = "t.so", .restart = STASH_TRANSIENT,
 	    .significant = 1, .type = SUP_SUPERVISOR, .name = "n") };
@@ -80,11 +80,9 @@ START_TEST(what_is_for_later_is_taken_when_it_is_wanted)
 	struct stash_child_spec child = CHILD(.id = "pool", .supervisor = &pool);
 	struct sup_spec *spec = NULL;
 
-	ck_assert_msg(sup_spec_make_child(&all, "root", &child, &spec) == 0, "%s", stash_errmsg());
+	ck_assert_msg(sup_spec_make_child(&released, "root", &child, &spec) == 0, "%s", stash_errmsg());
 	ck_assert_int_eq(spec->children[0]->shutdown_ms, STASH_INFINITY); /* by its type */
 	sup_spec_unref(spec);
-	ck_assert_int_eq(sup_spec_make_child(&released, "root", &child, &spec), STASH_E_SPEC);
-	ck_assert_str_eq(stash_errmsg(), "root/pool: strategy: STASH_SIMPLE_ONE_FOR_ONE is for a later version");
 }
 END_TEST
 
@@ -137,7 +135,6 @@ static const struct {
 	int code; /* of this version; 0: right when it is wanted */
 	const char *message;
 } later_children[] = {
-	{ CHILD(.id = "a", .module = "m", .type = 1), STASH_E_INVAL, "root/s/a: type: " },
 	{ CHILD(.id = "a", .module = "m", .on_supervisor_loss = 1), STASH_E_INVAL, "root/s/a: on_supervisor_loss: " },
 	{ CHILD(.id = "a", .module = "m", .handler_timeout_ms = 1), STASH_E_INVAL, "root/s/a: handler_timeout_ms: " },
 	{ CHILD(.id = "a", .module = "m", .history = 1), STASH_E_INVAL, "root/s/a: history: " },
@@ -176,6 +173,51 @@ static const struct {
 	{ SUPER(.children = lasting, .nchildren = 1), "root/a: significant: " },
 	{ SUPER(.children = lasting, .nchildren = 1, .auto_shutdown = 1), "root/a: significant: " },
 };
+
+/* ---- OTP's terms ---- */
+
+static const struct stash_child_spec sometimes[] = { CHILD(.id = "a", .module = "m", .restart = 3) };
+static const struct stash_supervisor_spec doubled = SUPER(.children = two, .nchildren = 2),
+					  strange = SUPER(.strategy = 4),
+					  rootless = SUPER(.children = sometimes, .nchildren = 1);
+static const struct stash_child_spec nested[] = { CHILD(.id = "d", .supervisor = &doubled) };
+static const struct stash_supervisor_spec deep = SUPER(.children = nested, .nchildren = 1);
+
+static const struct {
+	struct stash_child_spec spec;
+	const char *tree,
+	    *child; /* as a child of the top at the start of the whole; as one that is started by itself */
+} terms[] = {
+	{ CHILD(.id = "c", .module = "m", .restart = 3), "start_spec invalid_restart_type", "invalid_restart_type" },
+	{ CHILD(.id = "c", .module = "m", .significant = 2), "start_spec invalid_significant", "invalid_significant" },
+	{ CHILD(.id = "c", .module = "m", .type = 3), "start_spec invalid_child_type", "invalid_child_type" },
+	{ CHILD(.id = "c", .module = "m", .shutdown_ms = -3), "start_spec invalid_shutdown", "invalid_shutdown" },
+	{ CHILD(.id = "c", .supervisor = &doubled), "failed_to_start_child c start_spec duplicate_child_name a",
+	    "start_spec duplicate_child_name a" },
+	{ CHILD(.id = "c", .supervisor = &strange), "failed_to_start_child c supervisor_data invalid_strategy",
+	    "supervisor_data invalid_strategy" },
+	{ CHILD(.id = "c", .supervisor = &rootless), "failed_to_start_child c start_spec invalid_restart_type",
+	    "start_spec invalid_restart_type" },
+	{ CHILD(.id = "c", .supervisor = &deep),
+	    "failed_to_start_child c failed_to_start_child d start_spec duplicate_child_name a",
+	    "failed_to_start_child d start_spec duplicate_child_name a" },
+};
+
+/* What is refused before anything runs has the term that OTP has for it; what is left to the machine isn't refused. */
+START_TEST(mistakes_have_the_terms_of_otp)
+{
+	const struct sup_convert later = { .pack = pack, .as_otp = true };
+	const struct stash_supervisor_spec top = SUPER(.children = &terms[_i].spec, .nchildren = 1);
+	struct sup_spec *spec = NULL;
+
+	ck_assert_int_eq(sup_spec_make(&all, &top, &spec), STASH_E_SPEC);
+	ck_assert_str_eq(stash_errterm(), terms[_i].tree);
+	ck_assert_int_eq(sup_spec_make_child(&all, "root/s", &terms[_i].spec, &spec), STASH_E_SPEC);
+	ck_assert_str_eq(stash_errterm(), terms[_i].child);
+	ck_assert_msg(sup_spec_make_child(&later, "root/s", &terms[_i].spec, &spec) == 0, "%s", stash_errmsg());
+	sup_spec_unref(spec);
+}
+END_TEST
 
 START_TEST(each_mistake_in_a_supervisor_is_named)
 {
@@ -320,9 +362,10 @@ tree_spec_suite(void)
 	TCase *c = t_case(s, "converted", 20), *p = t_case(s, "packed", 20);
 
 	tcase_add_test(c, a_tree_is_taken_with_its_defaults);
-	tcase_add_test(c, what_is_for_later_is_taken_when_it_is_wanted);
+	tcase_add_test(c, a_template_is_taken);
 	tcase_add_loop_test(c, each_mistake_in_a_child_is_named, 0, COUNT(wrong_children));
 	tcase_add_loop_test(c, what_is_for_later_is_refused_in_this_version, 0, COUNT(later_children));
+	tcase_add_loop_test(c, mistakes_have_the_terms_of_otp, 0, COUNT(terms));
 	tcase_add_loop_test(c, each_mistake_in_a_supervisor_is_named, 0, COUNT(wrong_supers));
 	tcase_add_test(c, the_layers_own_error_comes_through);
 	tcase_add_test(c, a_path_may_not_be_too_long);

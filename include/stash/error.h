@@ -54,11 +54,11 @@ enum stash_error {
 	STASH_E_SPEC = -23,	  /* (no) a wrong specification */
 	STASH_E_START = -24,	  /* a start failed */
 	STASH_E_ESCALATED = -25,  /* the top supervisor gave up: too many restarts */
-	STASH_E_STARTED = -26,	  /* (no) OTP's already_started; later */
-	STASH_E_PRESENT = -27,	  /* (no) OTP's already_present; later */
-	STASH_E_RUNNING = -28,	  /* (no) OTP's running; later */
-	STASH_E_RESTARTING = -29, /* (no) OTP's restarting; later */
-	STASH_E_TEMPLATE = -30	  /* (no) OTP's simple_one_for_one; later */
+	STASH_E_STARTED = -26,	  /* (no) OTP's already_started */
+	STASH_E_PRESENT = -27,	  /* (no) OTP's already_present */
+	STASH_E_RUNNING = -28,	  /* (no) OTP's running */
+	STASH_E_RESTARTING = -29, /* (no) OTP's restarting */
+	STASH_E_TEMPLATE = -30	  /* (no) OTP's simple_one_for_one */
 };
 
 #ifdef __cplusplus
@@ -84,6 +84,13 @@ STASH_API const char *stash_errname(int code);
  * 0.1.0.
  */
 STASH_API const char *stash_errmsg(void);
+
+/*
+ * OTP's error term for this thread's last failure, flattened into words:
+ * "already_started", "failed_to_start_child b init_error"; "" if OTP has none
+ * for it. Never NULL; owned and changed as stash_errmsg() is. Since 0.1.0.
+ */
+STASH_API const char *stash_errterm(void);
 
 #ifdef __cplusplus
 }

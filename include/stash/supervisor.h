@@ -25,16 +25,13 @@ enum stash_strategy {
 	STASH_ONE_FOR_ONE = 0,
 	STASH_ONE_FOR_ALL = 1,
 	STASH_REST_FOR_ONE = 2,
-	STASH_SIMPLE_ONE_FOR_ONE = 3 /* for a later version: STASH_E_SPEC */
+	STASH_SIMPLE_ONE_FOR_ONE = 3 /* one template, children by start argument */
 };
 
 /* When a child is restarted: always, after a crash only, never. Since 0.1.0. */
 enum stash_restart { STASH_PERMANENT = 0, STASH_TRANSIENT = 1, STASH_TEMPORARY = 2 };
 
-/*
- * Whether a supervisor ends when its significant children do; others than never
- * are for a later version. Since 0.1.0.
- */
+/* Whether a supervisor ends when its significant children do. Since 0.1.0. */
 enum stash_auto_shutdown { STASH_AUTO_NEVER = 0, STASH_AUTO_ANY_SIGNIFICANT = 1, STASH_AUTO_ALL_SIGNIFICANT = 2 };
 
 /* When a transition counts as safe, so that its reply is sent. Since 0.1.0. */
@@ -80,7 +77,8 @@ struct stash_child_spec {
 	const char *id; /* in its supervisor, unique there; 1 to STASH_NAME_MAX bytes */
 	/*
 	 * NULL: the id; "": none: can't be called, keeps no state. Unique in a
-	 * directory: a start with a taken one is STASH_E_EXIST
+	 * directory: a start with a taken one is STASH_E_EXIST. Of a child of
+	 * STASH_SIMPLE_ONE_FOR_ONE NULL and "": the template's id, "-" and a count
 	 */
 	const char *name;
 	const struct stash_behaviour *behaviour;	/* not through a client: there behaviour_name */
@@ -90,10 +88,11 @@ struct stash_child_spec {
 	const char *const *args;			/* the worker's argv[1] and on, ends with NULL; NULL: none */
 	const struct stash_supervisor_spec *supervisor; /* a nested one; its id is not used */
 	uint32_t restart;				/* enum stash_restart */
-	uint32_t significant;				/* reserved for auto_shutdown: 0 */
+	uint32_t significant;				/* 1: its end counts for auto_shutdown */
 	uint32_t notify;				/* enum stash_notify, of exec */
 	uint32_t ack;					/* enum stash_ack */
-	uint32_t type;					/* reserved for what is reported: 0, by what it is */
+	/* 0: by what it is; 1 worker, 2 supervisor: only what is reported, counted, and the default of shutdown */
+	uint32_t type;
 	/* time to stop in, then SIGKILL; 0: 5,000, for a supervisor infinity; STASH_INFINITY; STASH_BRUTAL_KILL */
 	int32_t shutdown_ms;
 	int32_t start_timeout_ms;    /* for init; 0: 60,000; STASH_INFINITY */
@@ -111,7 +110,7 @@ struct stash_supervisor_spec {
 	size_t size;				 /* sizeof(struct stash_supervisor_spec) */
 	const char *id;				 /* NULL at the top: "root" */
 	uint32_t strategy;			 /* enum stash_strategy */
-	uint32_t auto_shutdown;			 /* reserved: STASH_AUTO_NEVER */
+	uint32_t auto_shutdown;			 /* enum stash_auto_shutdown */
 	int32_t intensity;			 /* restarts allowed in period_s; 0: 1; STASH_NO_RESTARTS */
 	uint32_t period_s;			 /* in seconds; 0: 5 */
 	const struct stash_child_spec *children; /* nchildren of them; NULL if that is 0 */
@@ -159,6 +158,78 @@ STASH_API int stash_supervise(
  */
 STASH_API int stash_which_children(
     struct stash_client *client, const char *supervisor, stash_process_fn *fn, void *arg, int timeout_ms);
+
+/*
+ * Starts a child and adds it to a supervisor. supervisor: its path. spec: copied;
+ * what runs is given as module, exec or behaviour_name, which has to be one of
+ * the options' behaviours of that tree; paths should be absolute, since relative
+ * ones start from the directory of the process that runs the tree. Below STASH_SIMPLE_ONE_FOR_ONE only name and args of it
+ * count: args are put behind the template's. process: filled in with the child,
+ * also with STASH_E_STARTED; may be NULL.
+ *
+ * Returns 0 when it runs; STASH_IGNORE: its init had nothing to run; else
+ * nothing was added, and stash_errterm() has OTP's term: STASH_E_STARTED: it is
+ * there and runs; _PRESENT: it is there and doesn't; _EXIST: the name is
+ * someone else's; _SPEC, _START; _NOENT: no such supervisor; _DOWN: the
+ * supervisor doesn't run; _TOOBIG: more than 128 KiB; _TIMEDOUT: the start goes
+ * on. Blocks up to timeout_ms, as long as init takes; over the death of a
+ * supervisor too: then the next one is asked again, which may find the child
+ * started already. Since 0.1.0.
+ */
+STASH_API int stash_start_child(struct stash_client *client, const char *supervisor,
+    const struct stash_child_spec *spec, struct stash_process *process, int timeout_ms);
+
+/*
+ * Stops a child in order; its specification stays, unless it is temporary. id:
+ * the child's; below STASH_SIMPLE_ONE_FOR_ONE its name. A child that doesn't run
+ * is fine. Returns 0 when it is down; STASH_E_NOENT, _DOWN, _TEMPLATE,
+ * _TIMEDOUT. Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_terminate_child(
+    struct stash_client *client, const char *supervisor, const char *id, int timeout_ms);
+
+/*
+ * Starts a child that was terminated, or has ended and wasn't restarted.
+ * process: as of stash_start_child(). Returns 0 when it runs; STASH_IGNORE;
+ * STASH_E_RUNNING, _RESTARTING, _START, _EXIST, _NOENT, _DOWN, _TEMPLATE,
+ * _TIMEDOUT. Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_restart_child(struct stash_client *client, const char *supervisor, const char *id,
+    struct stash_process *process, int timeout_ms);
+
+/*
+ * Removes a child that doesn't run; its stored state stays. Returns 0;
+ * STASH_E_RUNNING, _RESTARTING, _NOENT, _DOWN, _TEMPLATE, _TIMEDOUT. Blocks up
+ * to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_delete_child(struct stash_client *client, const char *supervisor, const char *id, int timeout_ms);
+
+/* What stash_count_children() counts. Since 0.1.0. */
+struct stash_child_counts {
+	uint64_t specs;	      /* children, running or not; 1 below STASH_SIMPLE_ONE_FOR_ONE */
+	uint64_t active;      /* those that run */
+	uint64_t supervisors; /* by type, running or not */
+	uint64_t workers;
+	uint64_t reserved[4];
+};
+
+/*
+ * Counts the children of a supervisor. counts: filled in, may be NULL. Returns
+ * 0; STASH_E_NOENT, _DOWN, _TIMEDOUT. Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_count_children(
+    struct stash_client *client, const char *supervisor, struct stash_child_counts *counts, int timeout_ms);
+
+/*
+ * Calls fn once with the specification of a child; it is good until fn returns.
+ * What was left to a default stands there as a value; a behaviour stands there
+ * as its behaviour_name; a nested supervisor has its children. id: below
+ * STASH_SIMPLE_ONE_FOR_ONE a name or the template's id: the template. Returns
+ * what fn returned; STASH_E_NOENT, _DOWN, _TIMEDOUT. Blocks up to timeout_ms.
+ * Since 0.1.0.
+ */
+STASH_API int stash_get_childspec(struct stash_client *client, const char *supervisor, const char *id,
+    int (*fn)(void *arg, const struct stash_child_spec *spec), void *arg, int timeout_ms);
 
 /*
  * Stops the whole tree, in reverse order, and stashd with it. Returns 0 when it

@@ -43,7 +43,7 @@
 	X(STASH_E_RESTARTING, "restarting") \
 	X(STASH_E_TEMPLATE, "not with simple_one_for_one")
 
-static _Thread_local char message[STASH__ERRMSG_MAX];
+static _Thread_local char message[STASH__ERRMSG_MAX], last_term[STASH__ERRTERM_MAX];
 
 const char *
 stash_strerror(int code)
@@ -77,6 +77,12 @@ stash_errmsg(void)
 	return message;
 }
 
+const char *
+stash_errterm(void)
+{
+	return last_term;
+}
+
 int
 stash__vfail(int code, const char *fmt, va_list ap)
 {
@@ -87,6 +93,7 @@ stash__vfail(int code, const char *fmt, va_list ap)
 	if (vsnprintf(text, sizeof(text), fmt, ap) < 0)
 		text[0] = '\0';
 	memcpy(message, text, strlen(text) + 1);
+	last_term[0] = '\0';
 	errno = saved;
 	return code;
 }
@@ -99,6 +106,22 @@ stash__fail(int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	stash__vfail(code, fmt, ap);
 	va_end(ap);
+	return code;
+}
+
+int
+stash__fail_term(int code, const char *term, const char *fmt, ...)
+{
+	char text[STASH__ERRTERM_MAX];
+	va_list ap;
+
+	/* It may be the last one itself. */
+	if (snprintf(text, sizeof(text), "%s", term) < 0)
+		text[0] = '\0';
+	va_start(ap, fmt);
+	stash__vfail(code, fmt, ap);
+	va_end(ap);
+	memcpy(last_term, text, strlen(text) + 1);
 	return code;
 }
 

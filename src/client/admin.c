@@ -13,20 +13,19 @@
 #include "shm/record.h"
 #include "shm/wire.h"
 
-static int
-garbled(void)
+int
+stash__answer_garbled(void)
 {
 	return stash__fail(STASH_E_PROTO, "the supervisor's answer can't be understood");
 }
 
-/* What every answer begins with. */
-static int
-read_error(struct stash_view *v)
+int
+stash__answer_error(struct stash_view *v, bool term)
 {
 	int error = (int)stash_view_int(v);
-	const char *text = stash_view_text(v);
+	const char *text = stash_view_text(v), *words = term ? stash_view_text(v) : "";
 
-	return error < 0 ? stash__fail(error, "%s", text) : STASH_OK;
+	return error < 0 ? stash__fail_term(error, words, "%s", text) : error;
 }
 
 /* Asks with one text, and perhaps nothing else. */
@@ -45,25 +44,29 @@ ask(struct stash_client *c, int type, const char *text, int timeout_ms,
 	return result;
 }
 
-static int
-on_done(void *arg, int type, struct stash_view *v, int *fds, int nfds)
+int
+stash__answer_done(void *arg, int type, struct stash_view *v, int *fds, int nfds)
 {
+	int result = stash__answer_error(v, type == STASH__B_DONE);
+
 	(void)arg;
 	(void)fds;
 	(void)nfds;
-	return type == STASH__B_DONE ? read_error(v) : garbled();
+	if (result < 0 || type != STASH__B_DONE)
+		return result < 0 ? result : stash__answer_garbled();
+	return STASH_OK;
 }
 
 static int
 on_process(void *arg, int type, struct stash_view *v, int *fds, int nfds)
 {
-	int result = type == STASH__B_PROCESS || type == STASH__B_DONE ? read_error(v) : garbled();
+	int result = stash__answer_error(v, type == STASH__B_DONE);
 
 	(void)fds;
 	(void)nfds;
-	if (result < 0 || type == STASH__B_DONE)
-		return result < 0 ? result : garbled();
-	return stash__view_process(v, arg) < 0 ? garbled() : STASH_OK;
+	if (result < 0 || type != STASH__B_PROCESS)
+		return result < 0 ? result : stash__answer_garbled();
+	return stash__view_process(v, arg) < 0 ? stash__answer_garbled() : STASH_OK;
 }
 
 int
@@ -93,19 +96,19 @@ static int
 on_processes(void *arg, int type, struct stash_view *v, int *fds, int nfds)
 {
 	struct each *each = arg;
-	int result = type == STASH__B_PROCESSES || type == STASH__B_DONE ? read_error(v) : garbled();
+	int result = stash__answer_error(v, type == STASH__B_DONE);
 	int64_t more, count;
 
 	(void)fds;
 	(void)nfds;
-	if (result < 0 || type == STASH__B_DONE)
-		return result < 0 ? result : garbled();
+	if (result < 0 || type != STASH__B_PROCESSES)
+		return result < 0 ? result : stash__answer_garbled();
 	more = stash_view_int(v);
 	count = stash_view_int(v);
 	for (; count > 0; count--) {
 		struct stash_process process;
 		if (stash__view_process(v, &process) < 0)
-			return garbled();
+			return stash__answer_garbled();
 		if (each->result == 0)
 			each->result = each->fn(each->arg, &process);
 	}
@@ -141,7 +144,7 @@ stash_stop(struct stash_client *c, int timeout_ms)
 	int result = stash__client_check(c, "stash_stop");
 
 	if (result == STASH_OK)
-		result = ask(c, STASH__B_STOP, NULL, timeout_ms, on_done, NULL);
+		result = ask(c, STASH__B_STOP, NULL, timeout_ms, stash__answer_done, NULL);
 	if (result < 0)
 		return result;
 	/* The socket's end says that it is over. */
@@ -158,5 +161,5 @@ stash_bounce(struct stash_client *c, const char *name, int timeout_ms)
 	if (result == STASH_OK)
 		result = name == NULL ? stash__fail(STASH_E_INVAL, "stash_bounce() without a name") :
 					stash__check_name(name);
-	return result == STASH_OK ? ask(c, STASH__B_BOUNCE, name, timeout_ms, on_done, NULL) : result;
+	return result == STASH_OK ? ask(c, STASH__B_BOUNCE, name, timeout_ms, stash__answer_done, NULL) : result;
 }

@@ -7,7 +7,8 @@
  *   route.c   a name's channel: opened on first use, presented to each new supervisor, over when it is marked down
  *   call.c    open calls and their replies
  *   wait.c    looking, spinning, sleeping: the one place where a client waits
- *   send.c    casts; admin.c: what the supervisor is asked; put.c: a state for a program that isn't linked
+ *   send.c    casts; admin.c: what the supervisor is asked; children.c: OTP's requests among that
+ *   put.c     a state for a program that isn't linked
  *
  * One thread at a time.  Whatever it waits for, it takes and sorts replies (else full rings would lock each other).
  */
@@ -23,6 +24,7 @@
 #include <stash/client.h>
 
 #include "base/buf.h"
+#include "base/error.h"
 #include "shm/channel.h"
 
 #define STASH__CLIENT_BUCKETS 1024
@@ -85,10 +87,12 @@ struct asked {
 	struct stash_buf message; /* sent again to the next supervisor */
 	int fd;			  /* goes along; -1: none */
 	bool sent, done;
+	bool ever; /* it was sent to some supervisor */
 	int result;
 	int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds);
 	void *arg;
-	char why[512]; /* fn's message: what is received behind the answer has messages of its own */
+	/* fn's message: what is received behind the answer has messages of its own */
+	char why[STASH__ERRMSG_MAX], term[STASH__ERRTERM_MAX];
 };
 TAILQ_HEAD(askeds, asked);
 
@@ -104,6 +108,7 @@ struct stash_client {
 	int hello_error;    /* the supervisor's refusal */
 	int32_t supervisor; /* its pid */
 	int64_t retry_at, lost_at;
+	bool nobody; /* at the last try nobody listened: there is no stashd */
 	uint64_t next_request, hello;
 	uint8_t store_id[STASH__ID];
 	const struct stash__status_page *status;
@@ -144,7 +149,8 @@ uint64_t stash__link_compose(struct stash_client *, struct stash_buf *, int type
 int stash__link_send(struct stash_client *, const struct stash_buf *, const int *fds, int nfds);
 /* Asks the supervisor and waits for the whole answer.  items: what follows type and number (NULL: nothing).  fn
  * is called for each message of the answer; it returns 1 if more follow, 0 if that was all, or an error.
- * Descriptors that it leaves in fds are closed. */
+ * Descriptors that it leaves in fds are closed.  Besides fn's errors: STASH_E_TIMEDOUT: no answer came in time, or
+ * stashd is gone and whether it was done isn't known; _DOWN: there is no stashd, and nothing was done. */
 int stash__client_request(struct stash_client *, int type, const struct stash_buf *items, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
 /* The same with a descriptor that goes along; it stays the caller's. */
@@ -176,6 +182,12 @@ void stash__call_finish(struct stash_client *, struct call *, int error, int32_t
 /* Finishes calls whose deadline has passed; the next deadline. */
 int64_t stash__call_expire(struct stash_client *);
 void stash__call_free_all(struct stash_client *);
+
+/* ---- admin.c ---- */
+/* What every answer begins with: its error is failed with.  The answer's error, 0 or more; term: a term follows. */
+int stash__answer_error(struct stash_view *, bool term);
+int stash__answer_garbled(void);						      /* fails */
+int stash__answer_done(void *arg, int type, struct stash_view *, int *fds, int nfds); /* of DONE, and nothing else */
 
 /* ---- wait.c ---- */
 /* Goes on until done(arg) or the deadline: 0, or STASH_E_TIMEDOUT. */

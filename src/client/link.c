@@ -130,6 +130,7 @@ lost(struct stash_client *c)
 
 	drop(c);
 	c->lost_at = c->retry_at = stash__now_ns();
+	c->nobody = false;
 	TAILQ_FOREACH(a, &c->askeds, link)
 		a->sent = false;
 }
@@ -182,6 +183,21 @@ stash__link_send(struct stash_client *c, const struct stash_buf *message, const 
 	return result;
 }
 
+/* To the next supervisor: that it was asked before. */
+static int
+send_again(struct stash_client *c, uint64_t number)
+{
+	struct stash_buf message;
+	int result;
+
+	stash__buf_init(&message, STASH__WIRE_MAX);
+	(void)stash__link_compose(c, &message, STASH__B_AGAIN);
+	(void)stash_buf_add_int(&message, (int64_t)number);
+	result = stash__link_send(c, &message, NULL, 0);
+	stash__buf_fini(&message);
+	return result;
+}
+
 static void
 ask_again(struct stash_client *c)
 {
@@ -190,9 +206,10 @@ ask_again(struct stash_client *c)
 	TAILQ_FOREACH(a, &c->askeds, link) {
 		if (a->sent || a->done)
 			continue;
-		if (stash__link_send(c, &a->message, &a->fd, a->fd >= 0 ? 1 : 0) < 0)
+		if ((a->ever && send_again(c, a->number) < 0) ||
+		    stash__link_send(c, &a->message, &a->fd, a->fd >= 0 ? 1 : 0) < 0)
 			return;
-		a->sent = true;
+		a->sent = a->ever = true;
 	}
 }
 
@@ -241,6 +258,8 @@ on_answer(struct stash_client *c, int type, uint64_t number, struct stash_view *
 	a->done = a->result <= 0;
 	if (a->result < 0)
 		strlcpy(a->why, stash_errmsg(), sizeof a->why);
+	if (a->result < 0)
+		strlcpy(a->term, stash_errterm(), sizeof a->term);
 }
 
 static void
@@ -277,7 +296,9 @@ stash__link_run(struct stash_client *c)
 	if (c->link == LINK_DOWN) {
 		if (stash__now_ns() < c->retry_at)
 			return;
-		if (try_connect(c) < 0)
+		result = try_connect(c);
+		c->nobody = result == STASH_E_DOWN;
+		if (result < 0)
 			c->retry_at = stash__now_ns() + RETRY_NS;
 		return;
 	}
@@ -321,13 +342,18 @@ stash__link_open(struct stash_client *c, int64_t deadline)
 	return STASH_OK;
 }
 
+/*
+ * Answered, or nobody will: without a listening socket there is no stashd.  If the request was sent, the next one may
+ * come soon and can be asked again.
+ */
 static bool
 is_answered(struct stash_client *c, void *arg)
 {
 	const struct asked *a = arg;
 
-	(void)c;
-	return a->done;
+	if (a->done)
+		return true;
+	return c->link == LINK_DOWN && c->nobody && (!a->ever || stash__now_ns() - c->lost_at >= c->wait_ns);
 }
 
 static void
@@ -340,6 +366,37 @@ cancel(struct stash_client *c, uint64_t number)
 	(void)stash_buf_add_int(&message, (int64_t)number);
 	(void)stash__link_send(c, &message, NULL, 0);
 	stash__buf_fini(&message);
+}
+
+/* Questions, which change nothing. */
+static bool
+only_asks(int type)
+{
+	switch (type) {
+	case STASH__B_WHEREIS:
+	case STASH__B_WHICH:
+	case STASH__B_SCAN:
+	case STASH__B_LIST:
+	case STASH__B_PING:
+	case STASH__B_AWAIT:
+	case STASH__B_COUNT_CHILDREN:
+	case STASH__B_GET_CHILDSPEC:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int
+unanswered(const struct stash_client *c, const struct asked *a, int type, int timeout_ms)
+{
+	if (c->link != LINK_DOWN || !c->nobody)
+		return stash__fail(
+		    STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
+	if (a->ever && !only_asks(type))
+		return stash__fail(STASH_E_TIMEDOUT,
+		    "stashd on %s has ended before it answered: whether it was done isn't known", c->dir);
+	return stash__fail(STASH_E_DOWN, "no stashd runs on %s: start it", c->dir);
 }
 
 int
@@ -367,13 +424,15 @@ stash__client_request_with(struct stash_client *c, int type, const struct stash_
 		TAILQ_INSERT_TAIL(&c->askeds, &a, link);
 		if (c->link == LINK_UP)
 			ask_again(c);
+		c->nobody = false; /* a new stashd may be there: it is tried at least once */
 		(void)stash__wait(c, stash__deadline_ns(timeout_ms), is_answered, &a);
 		TAILQ_REMOVE(&c->askeds, &a, link);
-		if (!a.done)
+		if (!a.done) {
 			cancel(c, a.number);
-		result = a.done ? (a.result < 0 ? stash__fail(a.result, "%s", a.why) : STASH_OK) :
-				  stash__fail(STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms",
-				      c->dir, timeout_ms);
+			result = unanswered(c, &a, type, timeout_ms);
+		} else if (a.result < 0) {
+			result = stash__fail_term(a.result, a.term, "%s", a.why);
+		}
 	}
 	stash__buf_fini(&a.message);
 	return result;

@@ -63,8 +63,17 @@ enum stash__broker_wire {
 	STASH__B_SCAN = 10,   /* database (enum stash__scan), from key (bytes), rows at most */
 	STASH__B_LIST = 11,   /* every worker of the tree, in order, supervisors before their children */
 	STASH__B_PING = 12,
-	STASH__B_AWAIT = 13,  /* name, timeout in ms: answered when it is running */
-	STASH__B_CANCEL = 14, /* request number: no answer is awaited any more */
+	STASH__B_AWAIT = 13,	   /* name, timeout in ms: answered when it is running */
+	STASH__B_CANCEL = 14,	   /* request number: no answer is awaited any more */
+	STASH__B_START_CHILD = 15, /* supervisor path, token (16 bytes, of this request alone), child (shm/spec.h) */
+	STASH__B_TERMINATE_CHILD = 16, /* supervisor path, id; so have the next two and GET_CHILDSPEC */
+	STASH__B_RESTART_CHILD = 17,
+	STASH__B_DELETE_CHILD = 18,
+	STASH__B_COUNT_CHILDREN = 19, /* supervisor path */
+	STASH__B_GET_CHILDSPEC = 20,
+	/* request number: the request of that number, which follows, was sent to a supervisor that has died since;
+	 * no answer */
+	STASH__B_AGAIN = 21,
 	/* name, incarnation (0: whichever runs) [sealed memfd: the state's bytes]: of a program that isn't linked;
 	 * answered when it is safe */
 	STASH__B_PUT = 46,
@@ -77,7 +86,11 @@ enum stash__broker_wire {
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
 	STASH__B_DONE = 68,	 /* error, text, term (stash_errterm) */
 	STASH__B_ROWS = 69, /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
-	STASH__B_DOWN = 70  /* unasked, request number 0: id, error, text: this channel is down for good */
+	STASH__B_DOWN = 70, /* unasked, request number 0: id, error, text: this channel is down for good */
+	/* error (0, STASH_IGNORE, STASH_E_*), text, term, whether a process follows (0/1), that process */
+	STASH__B_STARTED = 71,
+	STASH__B_COUNTS = 72,	/* error, text; without error: specs, active, supervisors, workers */
+	STASH__B_CHILDSPEC = 73 /* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
 };
 
 enum stash__scan {
@@ -172,7 +185,7 @@ enum stash__keeper_wire {
 	STASH__K_STATUS = 4, /* pid: waitid(WNOWAIT) on its child; answered by STATUSED */
 	STASH__K_REAP = 5,   /* pid; no answer */
 	STASH__K_BEAT = 6,   /* I live; no answer */
-	STASH__K_OVER = 7,   /* result code, text: the tree has ended for good, do not start me again */
+	STASH__K_OVER = 7,   /* result code, text, term: the tree has ended for good, do not start me again */
 
 	STASH__K_ITEM = 64,    /* key, pid [descriptors] */
 	STASH__K_END = 65,     /* starts (how many supervisors there were before this one) */

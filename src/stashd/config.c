@@ -20,6 +20,7 @@ struct group {
 	unsigned where;
 	struct stash_supervisor_spec *supervisor; /* of CONF_SUPERVISOR */
 	struct stash_child_spec *child;		  /* of CONF_CHILD */
+	const struct group *above;		  /* of CONF_CHILD */
 	const char *path;
 };
 
@@ -126,11 +127,12 @@ note(struct conf *conf, const struct group *group, const void *siblings)
 	node->spec = group->child;
 	node->siblings = siblings;
 	node->path = group->path;
+	node->template = group->above->supervisor->strategy == STASH_SIMPLE_ONE_FOR_ONE;
 	node->id_line = line_of(group->setting, "id");
 	node->name_line = line_of(group->setting, "name");
 	node->module_line = line_of(group->setting, "module");
 	TAILQ_INSERT_TAIL(&conf->nodes, node, entry);
-	conf->workers += group->child->supervisor == NULL;
+	conf->workers += group->child->supervisor == NULL && !node->template;
 }
 
 /* Its path, if its id is good; a path that is too long ends the way down. */
@@ -154,10 +156,26 @@ find_path(struct conf *conf, struct group *group, const char *above)
 }
 
 static void
-read_child(struct conf *conf, const config_setting_t *setting, struct stash_child_spec *child, const void *siblings,
-    const char *above)
+check_significant(struct conf *conf, const struct group *group)
 {
-	struct group group = { .setting = setting, .where = kind_of(setting), .child = child };
+	unsigned line = line_of(group->setting, "significant");
+
+	if (group->child->significant == 0)
+		return;
+	if (group->above->supervisor->auto_shutdown == STASH_AUTO_NEVER)
+		conf_mistaken(conf, line, "significant",
+		    "counts for auto_shutdown only, which %s doesn't have; write auto_shutdown = \"any_significant\" there",
+		    group->above->path);
+	else if (group->child->restart == STASH_PERMANENT)
+		conf_mistaken(conf, line, "significant",
+		    "a permanent child never ends for good; write restart = \"transient\" or \"temporary\"");
+}
+
+static void
+read_child(struct conf *conf, const config_setting_t *setting, struct stash_child_spec *child, const void *siblings,
+    const struct group *above)
+{
+	struct group group = { .setting = setting, .where = kind_of(setting), .child = child, .above = above };
 	bool good;
 
 	child->size = sizeof(*child);
@@ -170,8 +188,9 @@ read_child(struct conf *conf, const config_setting_t *setting, struct stash_chil
 	read_keys(conf, &group);
 	if (member(setting, "id") == NULL)
 		missing(conf, setting, "id", "each child has one, unlike those of its siblings");
-	good = find_path(conf, &group, above);
+	good = find_path(conf, &group, above->path);
 	note(conf, &group, siblings);
+	check_significant(conf, &group);
 	if (group.supervisor == NULL)
 		check_worker(conf, &group);
 	else if (good)
@@ -190,7 +209,7 @@ read_children(struct conf *conf, const config_setting_t *list, const struct grou
 	for (i = 0; i < n && !conf->nomem; i++) {
 		setting = config_setting_get_elem(list, (unsigned)i);
 		if (config_setting_is_group(setting))
-			read_child(conf, setting, &children[i], children, group->path);
+			read_child(conf, setting, &children[i], children, group);
 		else
 			conf_mistaken(conf, config_setting_source_line(setting), "children",
 			    "each child must be a group, { id = ... }; child %d is %s", i + 1, conf_kind_text(setting));
@@ -210,6 +229,11 @@ read_supervisor(struct conf *conf, const struct group *group)
 		missing(conf, group->setting, "children", "write children = ( ... ); ( ) is none");
 	else if (config_setting_is_list(children))
 		read_children(conf, children, group);
+	if (children != NULL && group->supervisor->strategy == STASH_SIMPLE_ONE_FOR_ONE &&
+	    group->supervisor->nchildren != 1)
+		conf_mistaken(conf, config_setting_source_line(children), "children",
+		    "with simple_one_for_one it must be one, the template for all; here are %zu",
+		    group->supervisor->nchildren);
 }
 
 static void

@@ -89,6 +89,8 @@ name_of(const struct conf_node *node)
 	const char *name = node->spec->name != NULL ? node->spec->name : node->spec->id;
 
 	/* One that was written and is wrong has been told. */
+	if (node->template)
+		return NULL;
 	if (node->name_line != 0 && node->spec->name == NULL)
 		return NULL;
 	if (node->spec->supervisor != NULL || name == NULL || *name == '\0')

@@ -12,17 +12,17 @@
 
 static const struct conf_word strategies[] = { { "one_for_one", STASH_ONE_FOR_ONE, false },
 	{ "one_for_all", STASH_ONE_FOR_ALL, false }, { "rest_for_one", STASH_REST_FOR_ONE, false },
-	{ "simple_one_for_one", STASH_SIMPLE_ONE_FOR_ONE, true }, { NULL, 0, false } };
+	{ "simple_one_for_one", STASH_SIMPLE_ONE_FOR_ONE, false }, { NULL, 0, false } };
 static const struct conf_word restarts[] = { { "permanent", STASH_PERMANENT, false },
 	{ "transient", STASH_TRANSIENT, false }, { "temporary", STASH_TEMPORARY, false }, { NULL, 0, false } };
 static const struct conf_word auto_shutdowns[] = { { "never", STASH_AUTO_NEVER, false },
-	{ "any_significant", STASH_AUTO_ANY_SIGNIFICANT, true },
-	{ "all_significant", STASH_AUTO_ALL_SIGNIFICANT, true }, { NULL, 0, false } };
+	{ "any_significant", STASH_AUTO_ANY_SIGNIFICANT, false },
+	{ "all_significant", STASH_AUTO_ALL_SIGNIFICANT, false }, { NULL, 0, false } };
 static const struct conf_word acks[] = { { "crash", STASH_ACK_CRASH, false }, { "disk", STASH_ACK_DISK, false },
 	{ NULL, 0, false } };
 static const struct conf_word notifies[] = { { "stash", STASH_NOTIFY_STASH, false },
 	{ "none", STASH_NOTIFY_NONE, false }, { "sd_notify", STASH_NOTIFY_SD, false }, { NULL, 0, false } };
-static const struct conf_word types[] = { { "worker", 1, true }, { "supervisor", 2, true }, { NULL, 0, false } };
+static const struct conf_word types[] = { { "worker", 1, false }, { "supervisor", 2, false }, { NULL, 0, false } };
 static const struct conf_word losses[] = { { "keep_running", 0, false }, { "kill", 1, true }, { NULL, 0, false } };
 static const struct conf_word poisons[] = { { "hold", STASH_POISON_HOLD, true },
 	{ "rollback", STASH_POISON_ROLLBACK, true }, { "reset", STASH_POISON_RESET, true },
@@ -79,8 +79,8 @@ const struct conf_key conf_keys[] = {
 	{ .key = "id", CHILD(id), .type = CONF_ID, .dflt = "must be there" },
 	{ .key = "restart", CHILD(restart), WORDS(restarts), .dflt = "\"permanent\"" },
 	{ .key = "shutdown", CHILD(shutdown_ms), MS(0), .words = shutdowns, .zero = 1, .dflt = "5000 or \"infinity\"" },
-	{ .key = "significant", CHILD(significant), .type = CONF_BOOL, LATER(0), .dflt = "false" },
-	{ .key = "type", CHILD(type), WORDS(types), LATER(CONF_NO_VALUE), .dflt = "what it is" },
+	{ .key = "significant", CHILD(significant), .type = CONF_BOOL, .dflt = "false" },
+	{ .key = "type", CHILD(type), WORDS(types), .dflt = "what it is" },
 
 	{ .key = "name", WORKER(name), .type = CONF_NAME, .dflt = "the id" },
 	{ .key = "module", WORKER(module), .type = CONF_MODULE, .dflt = "none" },

@@ -49,6 +49,7 @@ struct conf_node {
 	struct stash_child_spec *spec;
 	const void *siblings; /* the array that it is in */
 	const char *path;
+	bool template; /* of a simple_one_for_one: its name is nobody's */
 	unsigned id_line, name_line, module_line;
 };
 TAILQ_HEAD(conf_nodes, conf_node);

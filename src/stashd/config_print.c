@@ -47,6 +47,18 @@ print_list(FILE *out, const char *const *list)
 	}
 }
 
+/* What a child of either kind has. */
+static void
+print_common(FILE *out, const struct stash_child_spec *child)
+{
+	fprintf(out, ", %s", word_of("restart", CONF_CHILD, child->restart));
+	if (child->significant != 0)
+		fputs(", significant", out);
+	if (child->type != 0)
+		fprintf(out, ", type %s", word_of("type", CONF_CHILD, child->type));
+	print_ms(out, "shutdown", child->shutdown_ms);
+}
+
 static void
 print_worker(FILE *out, const struct stash_child_spec *child)
 {
@@ -62,8 +74,7 @@ print_worker(FILE *out, const struct stash_child_spec *child)
 		fputs(*child->name != '\0' ? ", name " : ", no name", out);
 		print_text(out, child->name);
 	}
-	fprintf(out, ", %s", word_of("restart", CONF_CHILD, child->restart));
-	print_ms(out, "shutdown", child->shutdown_ms);
+	print_common(out, child);
 	print_ms(out, "start_timeout", child->start_timeout_ms);
 	if (child->ack != STASH_ACK_DEFAULT)
 		fprintf(out, ", ack %s", word_of("ack", CONF_WORKER, child->ack));
@@ -84,6 +95,8 @@ print_supervisor(FILE *out, const struct stash_supervisor_spec *spec)
 	fprintf(out, ": %s, %" PRId32 " restart%s in %" PRIu32 " s",
 	    word_of("strategy", CONF_SUPERVISOR, spec->strategy), intensity, intensity == 1 ? "" : "s",
 	    spec->period_s == 0 ? 5 : spec->period_s);
+	if (spec->auto_shutdown != STASH_AUTO_NEVER)
+		fprintf(out, ", auto_shutdown %s", word_of("auto_shutdown", CONF_SUPERVISOR, spec->auto_shutdown));
 }
 
 static void
@@ -101,8 +114,7 @@ print_children(FILE *out, const struct stash_supervisor_spec *spec, int depth)
 			continue;
 		}
 		print_supervisor(out, child->supervisor);
-		fprintf(out, ", %s", word_of("restart", CONF_CHILD, child->restart));
-		print_ms(out, "shutdown", child->shutdown_ms);
+		print_common(out, child);
 		fputc('\n', out);
 		print_children(out, child->supervisor, depth + 1);
 	}

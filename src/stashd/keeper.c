@@ -56,7 +56,7 @@ struct keeper {
 	bool over;
 	int64_t over_since;
 	int result;
-	char text[STASH__ERRMSG_MAX];
+	char text[STASH__ERRMSG_MAX], term[STASH__ERRTERM_MAX];
 };
 
 static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
@@ -234,7 +234,7 @@ static void
 on_over(struct keeper *k, struct mail *m)
 {
 	int result = (int)stash__view_range(&m->view, INT32_MIN, 0);
-	const char *text = stash_view_text(&m->view);
+	const char *text = stash_view_text(&m->view), *term = stash_view_text(&m->view);
 
 	if (stash_view_end(&m->view) < 0)
 		return;
@@ -242,6 +242,7 @@ on_over(struct keeper *k, struct mail *m)
 	k->over_since = stash__now_ns();
 	k->result = result;
 	strlcpy(k->text, text, sizeof(k->text));
+	strlcpy(k->term, term, sizeof(k->term));
 }
 
 static void
@@ -472,5 +473,5 @@ keeper_run(const struct keeper_job *job)
 	(void)prctl(PR_SET_CHILD_SUBREAPER, was_reaper);
 	if (result < 0)
 		return result;
-	return k.result < 0 ? stash__fail(k.result, "%s", k.text) : 0;
+	return k.result < 0 ? stash__fail_term(k.result, k.term, "%s", k.text) : 0;
 }

@@ -187,11 +187,12 @@ keep_beat(struct keeplink *k)
 }
 
 void
-keep_over(struct keeplink *k, int result, const char *text)
+keep_over(struct keeplink *k, int result, const char *text, const char *term)
 {
 	struct stash_buf *buf = mail_begin(STASH__K_OVER, 0);
 
 	stash_buf_add_int(buf, result);
 	stash_buf_add_text(buf, text);
+	stash_buf_add_text(buf, term);
 	send_it(k, buf, NULL, 0);
 }

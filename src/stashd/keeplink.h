@@ -36,6 +36,6 @@ void keep_status(struct keeplink *, uint64_t number, pid_t pid);
 void keep_reap(struct keeplink *, pid_t pid);
 void keep_beat(struct keeplink *);
 /* The tree has ended for good. */
-void keep_over(struct keeplink *, int result, const char *text);
+void keep_over(struct keeplink *, int result, const char *text, const char *term);
 
 #endif

@@ -138,6 +138,7 @@ server_done(struct server *s, const struct sup_action *a)
 	else if (result < 0)
 		snprintf(text, sizeof(text), "the tree couldn't be started: %s",
 		    a->term[0] != '\0' ? a->term : stash_strerror(result));
+	strlcpy(s->term, a->term, sizeof(s->term));
 	server_over(s, result, text);
 }
 
@@ -301,12 +302,12 @@ server_run(const struct server_job *job, int keeper, uint64_t starts)
 		stash__log(LOG_ERR, "the supervisor can't begin: %s", stash_errmsg());
 		/* What the first one can't do, the next one couldn't either. */
 		if (starts == 0)
-			keep_over(&s->keep, result, stash_errmsg());
+			keep_over(&s->keep, result, stash_errmsg(), stash_errterm());
 	} else {
 		keep_beat(&s->keep);
 		if (!ending_done(s))
 			(void)event_base_dispatch(s->events);
-		keep_over(&s->keep, s->result, s->text);
+		keep_over(&s->keep, s->result, s->text, s->term);
 	}
 	tear_down(s);
 	return result < 0 ? EX_OSERR : 0;

@@ -98,6 +98,7 @@ wait_free(struct wait *wait)
 	TAILQ_REMOVE(&wait->peer->waits, wait, of_peer);
 	if (wait->worker != NULL)
 		TAILQ_REMOVE(&wait->worker->waits, wait, of_worker);
+	admin_free(wait->admin);
 	free(wait);
 }
 
@@ -359,6 +360,13 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_AWAIT] = on_await,
 		[STASH__B_CANCEL] = on_cancel,
 		[STASH__B_PUT] = on_put,
+		[STASH__B_START_CHILD] = admin_on_start,
+		[STASH__B_TERMINATE_CHILD] = admin_on_child,
+		[STASH__B_RESTART_CHILD] = admin_on_child,
+		[STASH__B_DELETE_CHILD] = admin_on_child,
+		[STASH__B_COUNT_CHILDREN] = admin_on_count,
+		[STASH__B_GET_CHILDSPEC] = admin_on_child,
+		[STASH__B_AGAIN] = admin_on_again,
 	};
 	bool known = m->type >= 0 && m->type < (int64_t)(sizeof(with_items) / sizeof(with_items[0])) &&
 	    with_items[m->type] != NULL;

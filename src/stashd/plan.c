@@ -41,6 +41,16 @@ table_add(struct plan_table *t, const struct stash_behaviour *b)
 	return (int64_t)t->n++;
 }
 
+int
+plan_table_named(struct plan_table *t)
+{
+	int64_t place = 0;
+
+	for (size_t i = 0; place >= 0 && t->named != NULL && t->named[i] != NULL; i++)
+		place = table_add(t, t->named[i]);
+	return place < 0 ? (int)place : 0;
+}
+
 static const struct stash_behaviour *
 find_named(const struct plan_table *t, const char *name)
 {
@@ -203,6 +213,7 @@ plan_free(struct plan *p)
 	free(p->exec);
 	free(p->args);
 	free(p->memory);
+	free(p->more);
 	memset(p, 0, sizeof(*p));
 }
 
@@ -210,4 +221,63 @@ bool
 plan_linked(const struct plan *p)
 {
 	return p->kind != PLAN_EXEC || p->notify == STASH_NOTIFY_STASH;
+}
+
+void
+plan_describe(const struct plan *p, struct stash_child_spec *spec)
+{
+	spec->behaviour_name = p->kind == PLAN_BEHAVIOUR ? p->behaviour->name : NULL;
+	spec->module = p->kind == PLAN_MODULE ? p->module : NULL;
+	spec->exec = p->kind == PLAN_EXEC ? (const char *const *)p->exec : NULL;
+	spec->args = p->nargs > 0 ? (const char *const *)p->args : NULL;
+	spec->notify = p->notify;
+	spec->ack = p->ack_disk ? STASH_ACK_DISK : STASH_ACK_CRASH;
+	spec->no_persist = p->no_persist;
+	spec->max_attempts = p->max_attempts;
+}
+
+/* ---- instances ---- */
+
+int
+plan_pack_instance(struct stash_buf *buf, const uint8_t token[PLAN_TOKEN], const char *const *args)
+{
+	int result;
+
+	stash_buf_add(buf, token, PLAN_TOKEN);
+	result = pack_words(buf, args);
+	return result < 0 ? result : stash_buf_data(buf, NULL, NULL);
+}
+
+bool
+plan_is_instance(const void *instance, size_t len, const uint8_t token[PLAN_TOKEN])
+{
+	return len >= PLAN_TOKEN && memcmp(instance, token, PLAN_TOKEN) == 0;
+}
+
+int
+plan_read_instance(struct plan *p, const void *instance, size_t len)
+{
+	struct stash_view view;
+	char **words, **all;
+	int n;
+
+	p->more = malloc(len + 1);
+	if (p->more == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for arguments");
+	if (len > 0)
+		memcpy(p->more, instance, len);
+	stash_view_init(&view, p->more, len);
+	(void)stash__view_take(&view, PLAN_TOKEN);
+	words = read_words(&view, &n);
+	all = words == NULL ? NULL : reallocarray(p->args, (size_t)p->nargs + (size_t)n + 1, sizeof(*all));
+	if (all == NULL || stash_view_end(&view) < 0) {
+		p->args = all != NULL ? all : p->args;
+		free(words);
+		return stash__fail(STASH_E_CORRUPT, "the arguments of an instance can't be read");
+	}
+	memcpy(all + p->nargs, words, ((size_t)n + 1) * sizeof(*all));
+	free(words);
+	p->args = all;
+	p->nargs += n;
+	return 0;
 }

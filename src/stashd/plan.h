@@ -35,7 +35,7 @@ struct plan {
 	int nargs;
 	uint32_t notify, max_attempts, history;
 	bool ack_disk, no_persist;
-	void *memory; /* of all of it */
+	void *memory, *more; /* of all of it; of the arguments of an instance */
 };
 
 /* For struct sup_convert; arg: the table. */
@@ -43,6 +43,17 @@ int plan_pack(void *arg, const struct stash_child_spec *, struct stash_buf *payl
 /* Reads a payload.  STASH_E_CORRUPT, _NOENT: a behaviour that this program doesn't have; _NOMEM. */
 int plan_read(struct plan *, const struct plan_table *, const void *payload, size_t len);
 void plan_free(struct plan *);
+/* All behaviours that specs may name get their place in the table. */
+int plan_table_named(struct plan_table *);
+/* What a specification was, as far as its payload tells; what points into the plan is good as long as that is. */
+void plan_describe(const struct plan *, struct stash_child_spec *);
+
+enum { PLAN_TOKEN = 16 };
+/* What an instance below simple_one_for_one has besides its template: by which request it was made, its arguments. */
+int plan_pack_instance(struct stash_buf *, const uint8_t token[PLAN_TOKEN], const char *const *args);
+/* Puts the arguments behind those of the plan. STASH_E_CORRUPT, _NOMEM. */
+int plan_read_instance(struct plan *, const void *instance, size_t len);
+bool plan_is_instance(const void *instance, size_t len, const uint8_t token[PLAN_TOKEN]);
 /* Whether clients can call it and it has a slot: everything but a program without libstash. */
 bool plan_linked(const struct plan *);
 

@@ -171,13 +171,16 @@ query_list(struct peer *p, uint64_t number)
 
 /* ---- requests of the machine ---- */
 
-static void
-ask_machine(struct peer *p, int64_t type, uint64_t number, struct sup_request *request)
+void
+query_ask(struct peer *p, int64_t type, uint64_t number, struct sup_request *request, struct admin *admin)
 {
 	struct wait *wait = wait_create(p, WAIT_REQUEST, type, number, NULL);
 
-	if (wait == NULL)
+	if (wait == NULL) {
+		admin_free(admin);
 		return;
+	}
+	wait->admin = admin;
 	wait->id = request->id = ++p->server->next_request;
 	turn_request(p->server, request);
 }
@@ -187,7 +190,7 @@ query_which(struct peer *p, uint64_t number, const char *path)
 {
 	struct sup_request request = { .kind = SUP_WHICH_CHILDREN, .supervisor = path };
 
-	ask_machine(p, STASH__B_WHICH, number, &request);
+	query_ask(p, STASH__B_WHICH, number, &request, NULL);
 }
 
 void
@@ -203,7 +206,7 @@ query_bounce(struct peer *p, uint64_t number, const char *name)
 	}
 	request.supervisor = sup_node_path(above);
 	request.child = sup_node_id(node);
-	ask_machine(p, STASH__B_BOUNCE, number, &request);
+	query_ask(p, STASH__B_BOUNCE, number, &request, NULL);
 }
 
 static struct wait *
@@ -221,6 +224,20 @@ find_wait(struct server *s, uint64_t id)
 	return NULL;
 }
 
+/* What which_children tells is OTP's view, in which there is no difference between a child that is down for now and
+ * one that is down for good. */
+static void
+as_otp_says(const struct sup_child *child, struct stash_process *p)
+{
+	p->is_supervisor = child->type == SUP_SUPERVISOR;
+	if (child->state == SUP_CHILD_RESTARTING)
+		p->status = STASH_RESTARTING;
+	else if (child->state == SUP_CHILD_UNDEFINED)
+		p->status = STASH_STOPPED;
+	else if (p->status == STASH_RESTARTING || p->status == STASH_STOPPED)
+		p->status = STASH_RUNNING;
+}
+
 static void
 reply_children(struct server *s, const struct wait *wait, const struct sup_action *a)
 {
@@ -233,6 +250,7 @@ reply_children(struct server *s, const struct wait *wait, const struct sup_actio
 
 		if (node != NULL) {
 			query_fill(s, node, &process);
+			as_otp_says(&a->children[i], &process);
 		} else {
 			memset(&process, 0, sizeof(process));
 			strlcpy(process.id, a->children[i].id, sizeof(process.id));
@@ -253,7 +271,9 @@ query_reply(struct server *s, const struct sup_action *a)
 
 	if (wait == NULL)
 		return; /* nobody waits any more */
-	if (wait->type == STASH__B_WHICH && a->code >= 0)
+	if (wait->admin != NULL)
+		admin_reply(wait, a);
+	else if (wait->type == STASH__B_WHICH && a->code >= 0)
 		reply_children(s, wait, a);
 	else if (wait->type == STASH__B_WHICH)
 		peer_result(wait->peer, STASH__B_PROCESSES, wait->number, a->code, text);

@@ -11,6 +11,7 @@
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
+ *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
  */
 #ifndef STASHD_SERVER_H
@@ -270,6 +271,7 @@ struct wait {
 	uint64_t ring_bytes;
 	int64_t deadline;
 	struct put *put;
+	struct admin *admin; /* a request about children; else NULL */
 };
 
 struct peer {
@@ -281,7 +283,8 @@ struct peer {
 	struct event readable, dead;
 	struct event doomed; /* it is to be dropped, by nobody who still uses it */
 	struct outbox outbox;
-	bool broken; /* that was said */
+	bool broken;	/* that was said */
+	uint64_t again; /* the request of that number was sent to a predecessor, too */
 	LIST_HEAD(, channel) channels;
 	TAILQ_HEAD(, wait) waits;
 };
@@ -320,8 +323,20 @@ void query_which(struct peer *, uint64_t number, const char *path);
 void query_bounce(struct peer *, uint64_t number, const char *name);
 void query_kill(struct peer *, uint64_t number, const char *name, int signal);
 void query_scan(struct peer *, uint64_t number, int64_t db, const void *from, size_t from_len, int64_t rows);
+/* To the machine, with a new id; the answer may come before this returns.  admin passes over, may be NULL. */
+void query_ask(struct peer *, int64_t type, uint64_t number, struct sup_request *, struct admin *);
 /* REPLY came out of the machine. */
 void query_reply(struct server *, const struct sup_action *);
+
+/* admin.c: OTP's requests about the children of a supervisor. */
+struct admin;
+void admin_on_start(struct peer *, struct mail *);
+void admin_on_child(struct peer *, struct mail *);
+void admin_on_count(struct peer *, struct mail *);
+void admin_on_again(struct peer *, struct mail *);
+/* The machine's answer to one of them; the wait is freed by the caller. */
+void admin_reply(struct wait *, const struct sup_action *);
+void admin_free(struct admin *); /* NULL is fine */
 
 /* ---- the tree machine (turn.c) ---- */
 
@@ -441,7 +456,7 @@ struct server {
 	enum server_phase phase;
 	int64_t began_ns, stop_asked_ns;
 	int result; /* what stash_supervise() is to say */
-	char text[512];
+	char text[512], term[SUP_TERM_MAX];
 
 	struct event_base *events;
 	struct event tick, due, signals;

@@ -41,10 +41,13 @@ static int
 make_tree(const struct stash_supervisor_spec *spec, struct plan_table *table, struct sup_spec **tree)
 {
 	struct sup_convert how = { .pack = plan_pack, .arg = table, .released = true };
+	int result;
 
 	if (spec == NULL)
 		return stash__fail(STASH_E_INVAL, "stash_supervise() without a specification");
-	return sup_spec_make(&how, spec, tree);
+	/* Those that are named later have the same place in each supervisor, too. */
+	result = plan_table_named(table);
+	return result < 0 ? result : sup_spec_make(&how, spec, tree);
 }
 
 /* ---- directory and lock ---- */

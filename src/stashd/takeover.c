@@ -161,10 +161,15 @@ static int
 expect_all(struct server *s, const struct sup_spec *spec, const char *above)
 {
 	char path[STASH_PATH_MAX + 1], name[STASH_NAME_MAX + 1];
+	const struct worker *w;
 	int result = 0;
 
+	/* A template isn't started. */
+	if (spec->strategy == STASH_SIMPLE_ONE_FOR_ONE)
+		return 0;
 	for (size_t i = 0; i < spec->nchildren && result == 0; i++) {
 		const struct sup_spec *child = spec->children[i];
+		bool asked;
 
 		if (snprintf(path, sizeof(path), "%s/%s", above, child->id) >= (int)sizeof(path))
 			return stash__fail(STASH_E_SPEC, "%s/%s: the path is too long", above, child->id);
@@ -173,9 +178,11 @@ expect_all(struct server *s, const struct sup_spec *spec, const char *above)
 			continue;
 		}
 		s->nworkers++;
-		result = worker_expect(s, child, path);
 		worker_slot_name(path, child->name, name);
-		if (result == 0 && worker_find(s, name)->slot == SLOT_ASKED)
+		w = worker_find(s, name);
+		asked = w != NULL && w->slot == SLOT_ASKED;
+		result = worker_expect(s, child, path);
+		if (result == 0 && !asked && worker_find(s, name)->slot == SLOT_ASKED)
 			s->takeover->opening++;
 	}
 	return result;

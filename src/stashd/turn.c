@@ -33,8 +33,9 @@ struct turn_event {
 	enum stash_reason reason;
 	char term[128];
 	bool new_boot;
-	struct sup_request request; /* its strings are the event's */
-	char *supervisor, *child;
+	struct sup_request request; /* what it points to is the event's */
+	char *supervisor, *child, *name;
+	void *args;
 };
 
 /* ---- out: what the machine wants ---- */
@@ -163,6 +164,9 @@ discard(struct turn_event *e)
 {
 	free(e->supervisor);
 	free(e->child);
+	free(e->name);
+	free(e->args);
+	sup_spec_unref(e->request.spec);
 	free(e);
 }
 
@@ -244,16 +248,39 @@ turn_lost(struct server *s, uint64_t node, uint64_t start)
 	add(s, create(TURN_LOST, node, start));
 }
 
+/* Without memory nothing can be told any more: the next supervisor finds everything as it is. */
+static void *
+copy(const void *data, size_t len)
+{
+	void *memory = data == NULL ? NULL : malloc(len + 1);
+
+	if (data != NULL && memory == NULL) {
+		stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
+		abort();
+	}
+	if (memory != NULL)
+		memcpy(memory, data, len);
+	return memory;
+}
+
+static char *
+copy_text(const char *text)
+{
+	return copy(text, text == NULL ? 0 : strlen(text) + 1);
+}
+
 void
 turn_request(struct server *s, const struct sup_request *request)
 {
 	struct turn_event *e = create(TURN_REQUEST, 0, 0);
 
 	e->request = *request;
-	if (request->supervisor != NULL)
-		e->request.supervisor = e->supervisor = strdup(request->supervisor);
-	if (request->child != NULL)
-		e->request.child = e->child = strdup(request->child);
+	e->request.supervisor = e->supervisor = copy_text(request->supervisor);
+	e->request.child = e->child = copy_text(request->child);
+	e->request.name = e->name = copy_text(request->name);
+	e->request.args = e->args = copy(request->args, request->args_len);
+	if (request->spec != NULL)
+		e->request.spec = sup_spec_ref(request->spec);
 	add(s, e);
 }
 

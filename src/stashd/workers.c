@@ -117,21 +117,30 @@ list_under(struct worker *w, uint64_t node)
 		RB_INSERT(worker_nodes, &w->server->nodes, w);
 }
 
+/* node NULL: only the specification is known yet. */
 static int
-take_spec(struct worker *w, const struct sup_spec *spec)
+take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *node)
 {
+	const void *instance = NULL;
+	size_t len = 0;
 	struct plan plan;
 	int result;
 
-	if (w->spec == spec)
+	if (node != NULL)
+		instance = sup_node_args(node, &len);
+	/* Another instance may have the same specification and the same name. */
+	if (w->spec == spec && instance == NULL && w->plan.more == NULL)
 		return 0;
 	result = plan_read(&plan, w->server->plans, spec->payload, spec->payload_len);
+	if (result == 0 && instance != NULL && (result = plan_read_instance(&plan, instance, len)) < 0)
+		plan_free(&plan);
 	if (result < 0)
 		return result;
 	plan_free(&w->plan);
-	sup_spec_unref(w->spec);
 	w->plan = plan;
-	w->spec = sup_spec_ref((struct sup_spec *)(uintptr_t)spec);
+	sup_spec_ref((struct sup_spec *)(uintptr_t)spec);
+	sup_spec_unref(w->spec);
+	w->spec = (struct sup_spec *)(uintptr_t)spec;
 	w->callable = spec->name[0] != '\0' && plan_linked(&plan);
 	return 0;
 }
@@ -150,7 +159,7 @@ worker_plan(struct worker *w, const struct sup_node *node)
 		w->path = copy;
 	}
 	list_under(w, sup_node_handle(node));
-	return take_spec(w, sup_node_spec(node));
+	return take_spec(w, sup_node_spec(node), node);
 }
 
 int
@@ -164,7 +173,7 @@ worker_expect(struct server *s, const struct sup_spec *spec, const char *path)
 	w = worker_get(s, name);
 	if (w == NULL)
 		return STASH_E_NOMEM;
-	result = take_spec(w, spec);
+	result = take_spec(w, spec, NULL);
 	if (result == 0 && worker_has_slot(w))
 		worker_open(w);
 	return result;

@@ -16,8 +16,11 @@ sup_answer(struct sup *sup, struct sup_ask *ask, int code, const char *term, con
 	if (ask == NULL)
 		return;
 	a = sup_act_reply(sup, ask, code, term);
-	if (child != NULL)
+	if (child != NULL) {
 		a->action.node = child->handle;
+		a->path = sup_text(child->path);
+		a->name = sup_text(child->name);
+	}
 	sup_ask_free(ask);
 }
 

@@ -27,12 +27,57 @@ struct names {
 struct convert {
 	const struct sup_convert *how;
 	struct names names;
+	size_t top; /* bytes of the path of what is converted */
 };
 
 static int
 wrong(const char *path, const char *member, const char *what)
 {
 	return stash__fail(STASH_E_SPEC, "%s: %s: %s", path, member, what);
+}
+
+/* ---- in OTP's words ---- */
+
+/*
+ * The term for what is wrong in the supervisor whose path has len bytes: each one between it and the top fails to start.
+ * It is said bare of a child that is to be started by itself.
+ */
+static int
+otp_wrong(const struct convert *c, const char *path, size_t len, const char *term, const char *sentence)
+{
+	char terms[STASH__ERRTERM_MAX] = "";
+	const char *id = path + c->top;
+	int at = 0, n;
+
+	while (len > c->top && id < path + len && at < (int)sizeof(terms)) {
+		n = (int)strcspn(id + 1, "/");
+		at += snprintf(terms + at, sizeof(terms) - (size_t)at, "failed_to_start_child %.*s ", n, id + 1);
+		id += 1 + n;
+	}
+	if (at < (int)sizeof(terms))
+		snprintf(terms + at, sizeof(terms) - (size_t)at, "%s", term);
+	return stash__fail_term(STASH_E_SPEC, terms, "%s", sentence);
+}
+
+/* A member of a child: its supervisor says it. */
+static int
+child_wrong(const struct convert *c, const char *path, const char *member, const char *word, const char *what)
+{
+	char sentence[STASH__ERRMSG_MAX], term[200];
+	size_t above = (size_t)(strrchr(path, '/') - path);
+
+	snprintf(sentence, sizeof(sentence), "%s: %s: %s", path, member, what);
+	snprintf(term, sizeof(term), "%s%s", above >= c->top ? "start_spec " : "", word);
+	return otp_wrong(c, path, above, term, sentence);
+}
+
+static int
+super_wrong(const struct convert *c, const char *path, const char *member, const char *term, const char *what)
+{
+	char sentence[STASH__ERRMSG_MAX];
+
+	snprintf(sentence, sizeof(sentence), "%s: %s: %s", path, member, what);
+	return otp_wrong(c, path, strlen(path), term, sentence);
 }
 
 static int
@@ -87,20 +132,35 @@ by_name(const void *a, const void *b)
 }
 
 static int
-check_twice(struct names *names)
+same_path(const struct convert *c, const struct named *child)
 {
+	char term[STASH_NAME_MAX + 32];
+	const char *id = strrchr(child->path, '/') + 1;
+
+	if (c->how->as_otp)
+		return 0;
+	snprintf(term, sizeof(term), "duplicate_child_name %s", id);
+	return child_wrong(c, child->path, "id", term, "two children of this supervisor have it");
+}
+
+static int
+check_twice(const struct convert *c)
+{
+	const struct names *names = &c->names;
 	size_t i;
+	int error;
 
 	if (names->count == 0)
 		return 0;
 	qsort(names->at, names->count, sizeof(*names->at), by_path);
 	for (i = 1; i < names->count; i++) {
-		if (strcmp(names->at[i].path, names->at[i - 1].path) == 0)
-			return wrong(names->at[i].path, "id", "two children of this supervisor have it");
+		if (strcmp(names->at[i].path, names->at[i - 1].path) == 0 && (error = same_path(c, &names->at[i])) < 0)
+			return error;
 	}
 	qsort(names->at, names->count, sizeof(*names->at), by_name);
 	for (i = 1; i < names->count; i++) {
-		if (names->at[i].name[0] != '\0' && strcmp(names->at[i].name, names->at[i - 1].name) == 0)
+		if (names->at[i].name[0] != '\0' && strcmp(names->at[i].name, names->at[i - 1].name) == 0 &&
+		    strcmp(names->at[i].path, names->at[i - 1].path) != 0)
 			return stash__fail(STASH_E_SPEC, "%s: name: %s is the name of %s, too", names->at[i].path,
 			    names->at[i].name, names->at[i - 1].path);
 	}
@@ -112,10 +172,6 @@ check_twice(struct names *names)
 static int
 check_reserved(const char *path, const struct stash_child_spec *in)
 {
-	if (in->significant != 0)
-		return reserved(path, "significant");
-	if (in->type != 0)
-		return reserved(path, "type");
 	if (in->on_supervisor_loss != 0)
 		return reserved(path, "on_supervisor_loss");
 	if (in->handler_timeout_ms != 0)
@@ -153,15 +209,26 @@ check_what(const char *path, const struct stash_child_spec *in)
 	return 0;
 }
 
+/* What OTP looks at, too. */
+static int
+check_otp(const struct convert *c, const char *path, const struct stash_child_spec *in)
+{
+	if (in->restart > STASH_TEMPORARY)
+		return child_wrong(c, path, "restart", "invalid_restart_type",
+		    "is none of STASH_PERMANENT, STASH_TRANSIENT, STASH_TEMPORARY");
+	if (in->significant > 1)
+		return child_wrong(c, path, "significant", "invalid_significant", "is neither 0 nor 1");
+	if (in->type > SUP_SUPERVISOR)
+		return child_wrong(c, path, "type", "invalid_child_type", "is none of 0, 1 (worker), 2 (supervisor)");
+	if (in->shutdown_ms < STASH_BRUTAL_KILL)
+		return child_wrong(c, path, "shutdown_ms", "invalid_shutdown",
+		    "is below 0 and neither STASH_INFINITY nor STASH_BRUTAL_KILL");
+	return 0;
+}
+
 static int
 check_enums(const char *path, const struct stash_child_spec *in)
 {
-	if (in->restart > STASH_TEMPORARY)
-		return wrong(path, "restart", "is none of STASH_PERMANENT, STASH_TRANSIENT, STASH_TEMPORARY");
-	if (in->significant > 1)
-		return wrong(path, "significant", "is neither 0 nor 1");
-	if (in->type > SUP_SUPERVISOR)
-		return wrong(path, "type", "is none of 0, 1 (worker), 2 (supervisor)");
 	if (in->notify > STASH_NOTIFY_SD)
 		return wrong(path, "notify", "is none of STASH_NOTIFY_STASH, _NONE, _SD");
 	if (in->ack > STASH_ACK_DISK)
@@ -172,14 +239,6 @@ check_enums(const char *path, const struct stash_child_spec *in)
 		return wrong(path, "no_persist", "is neither 0 nor 1");
 	if (in->on_poison > STASH_POISON_ESCALATE)
 		return wrong(path, "on_poison", "is none of STASH_POISON_HOLD, _ROLLBACK, _RESET, _ESCALATE");
-	return 0;
-}
-
-static int
-check_times(const char *path, const struct stash_child_spec *in)
-{
-	if (in->shutdown_ms < STASH_BRUTAL_KILL)
-		return wrong(path, "shutdown_ms", "is below 0 and neither STASH_INFINITY nor STASH_BRUTAL_KILL");
 	if (in->start_timeout_ms < STASH_INFINITY)
 		return wrong(path, "start_timeout_ms", "is below 0 and not STASH_INFINITY");
 	if (in->handler_timeout_ms < STASH_INFINITY)
@@ -198,30 +257,35 @@ check_child(const struct convert *c, const char *path, const struct stash_child_
 		return error;
 	if (in->name != NULL && in->name[0] != '\0' && (error = stash__check_name(in->name)) < 0)
 		return stash__fail(error == STASH_E_INVAL ? STASH_E_SPEC : error, "%s: name: %s", path, stash_errmsg());
-	return check_times(path, in);
+	return c->how->as_otp ? 0 : check_otp(c, path, in);
+}
+
+static int
+check_super_otp(const struct convert *c, const char *path, const struct stash_supervisor_spec *in)
+{
+	if (in->strategy > STASH_SIMPLE_ONE_FOR_ONE)
+		return super_wrong(c, path, "strategy", "supervisor_data invalid_strategy",
+		    "is none of STASH_ONE_FOR_ONE, STASH_ONE_FOR_ALL, STASH_REST_FOR_ONE, STASH_SIMPLE_ONE_FOR_ONE");
+	if (in->auto_shutdown > STASH_AUTO_ALL_SIGNIFICANT)
+		return super_wrong(c, path, "auto_shutdown", "supervisor_data invalid_auto_shutdown",
+		    "is none of STASH_AUTO_NEVER, _ANY_SIGNIFICANT, _ALL_SIGNIFICANT");
+	if (in->intensity < STASH_NO_RESTARTS)
+		return super_wrong(
+		    c, path, "intensity", "supervisor_data invalid_intensity", "is below 0 and not STASH_NO_RESTARTS");
+	if (in->period_s > INT32_MAX)
+		return super_wrong(c, path, "period_s", "supervisor_data invalid_period", "is more than 2147483647");
+	if (in->strategy == STASH_SIMPLE_ONE_FOR_ONE && in->nchildren != 1)
+		return super_wrong(c, path, "children", "bad_start_spec",
+		    "with STASH_SIMPLE_ONE_FOR_ONE it has to be one, the template");
+	return 0;
 }
 
 static int
 check_super(const struct convert *c, const char *path, const struct stash_supervisor_spec *in)
 {
-	if (in->strategy > STASH_SIMPLE_ONE_FOR_ONE)
-		return wrong(path, "strategy",
-		    "is none of STASH_ONE_FOR_ONE, STASH_ONE_FOR_ALL, STASH_REST_FOR_ONE, STASH_SIMPLE_ONE_FOR_ONE");
-	if (c->how->released && in->strategy == STASH_SIMPLE_ONE_FOR_ONE)
-		return wrong(path, "strategy", "STASH_SIMPLE_ONE_FOR_ONE is for a later version");
-	if (c->how->released && in->auto_shutdown != STASH_AUTO_NEVER)
-		return reserved(path, "auto_shutdown");
-	if (in->auto_shutdown > STASH_AUTO_ALL_SIGNIFICANT)
-		return wrong(path, "auto_shutdown", "is none of STASH_AUTO_NEVER, _ANY_SIGNIFICANT, _ALL_SIGNIFICANT");
-	if (in->intensity < STASH_NO_RESTARTS)
-		return wrong(path, "intensity", "is below 0 and not STASH_NO_RESTARTS");
-	if (in->period_s > INT32_MAX)
-		return wrong(path, "period_s", "is more than 2147483647");
 	if (in->nchildren > 0 && in->children == NULL)
 		return wrong(path, "children", "is NULL, and nchildren isn't 0");
-	if (in->strategy == STASH_SIMPLE_ONE_FOR_ONE && in->nchildren != 1)
-		return wrong(path, "children", "with STASH_SIMPLE_ONE_FOR_ONE it has to be one, the template");
-	return 0;
+	return c->how->as_otp ? 0 : check_super_otp(c, path, in);
 }
 
 /* ---- converting ---- */
@@ -309,7 +373,11 @@ convert_child(
 
 	if ((error = stash__take(&in, sizeof(in), from, "struct stash_child_spec")) < 0)
 		return stash__fail(error, "%s: children: %s", above, stash_errmsg());
-	if ((error = make_path(path, above, in.id)) < 0 || (error = check_child(c, path, &in)) < 0)
+	if ((error = make_path(path, above, in.id)) < 0)
+		return error;
+	if (c->top == 0)
+		c->top = strlen(path);
+	if ((error = check_child(c, path, &in)) < 0)
 		return error;
 	spec = sup_spec_create(in.supervisor != NULL ? SUP_SUPERVISOR : SUP_WORKER, in.id, in.name);
 	if (spec == NULL)
@@ -325,16 +393,19 @@ convert_child(
 }
 
 static int
-check_significant(const char *path, const struct sup_spec *spec, const struct sup_spec *child)
+check_significant(const struct convert *c, const char *path, const struct sup_spec *spec, const struct sup_spec *child)
 {
-	if (child->significant == 0)
+	char below[2 * STASH_PATH_MAX];
+
+	if (child->significant == 0 || c->how->as_otp)
 		return 0;
+	snprintf(below, sizeof(below), "%s/%s", path, child->id);
 	if (spec->auto_shutdown == STASH_AUTO_NEVER)
-		return stash__fail(STASH_E_SPEC,
-		    "%s/%s: significant: is 1, but auto_shutdown of %s is STASH_AUTO_NEVER", path, child->id, path);
+		return child_wrong(c, below, "significant", "bad_combination",
+		    "is 1, but auto_shutdown of its supervisor is STASH_AUTO_NEVER");
 	if (child->restart == STASH_PERMANENT)
-		return stash__fail(STASH_E_SPEC,
-		    "%s/%s: significant: is 1, but with STASH_PERMANENT it never ends for good", path, child->id);
+		return child_wrong(c, below, "significant", "bad_combination",
+		    "is 1, but with STASH_PERMANENT it never ends for good");
 	return 0;
 }
 
@@ -353,7 +424,8 @@ convert_children(struct convert *c, const char *path, const struct stash_supervi
 		error = convert_child(c, path, from, in->strategy == STASH_SIMPLE_ONE_FOR_ONE, &child);
 		if (error < 0)
 			return error;
-		if ((error = sup_spec_add_child(spec, child)) < 0 || (error = check_significant(path, spec, child)) < 0)
+		if ((error = sup_spec_add_child(spec, child)) < 0 ||
+		    (error = check_significant(c, path, spec, child)) < 0)
 			return error;
 	}
 	return 0;
@@ -370,6 +442,7 @@ convert_top(struct convert *c, const struct stash_supervisor_spec *from, struct 
 	if ((error = stash__take(&in, sizeof(in), from, "struct stash_supervisor_spec")) < 0)
 		return error;
 	id = in.id == NULL ? "root" : in.id;
+	c->top = strlen(id);
 	if ((error = stash__check_name(id)) < 0)
 		return stash__fail(error, "id of the top supervisor: %s", stash_errmsg());
 	if ((spec = sup_spec_create(SUP_SUPERVISOR, id, NULL)) == NULL)
@@ -384,7 +457,7 @@ convert_top(struct convert *c, const struct stash_supervisor_spec *from, struct 
 static int
 finish(struct convert *c, int error, struct sup_spec *spec, struct sup_spec **out)
 {
-	if (error == 0 && (error = check_twice(&c->names)) < 0)
+	if (error == 0 && (error = check_twice(c)) < 0)
 		sup_spec_unref(spec);
 	free_names(&c->names);
 	if (error == 0)

@@ -229,8 +229,8 @@ struct sup_action {
 	const struct sup_spec *spec;		      /* GET_CHILDSPEC */
 };
 /*
- * The next thing to do; false: none. A REPLY's node is the child's for START_CHILD, RESTART_CHILD, BOUNCE. Codes of
- * replies: STASH_E_STARTED, _PRESENT, _NOENT (not_found), _RUNNING, _RESTARTING, _TEMPLATE (simple_one_for_one), _SPEC,
+ * The next thing to do; false: none. A REPLY's node, path and name are the child's for START_CHILD, RESTART_CHILD,
+ * BOUNCE, as far as there is one; after a failed start the node may be gone. Codes of replies: STASH_E_STARTED, _PRESENT, _NOENT (not_found), _RUNNING, _RESTARTING, _TEMPLATE (simple_one_for_one), _SPEC,
  * _START, _EXIST (the name is taken), _TOOBIG (the path would be too long); noproc: _DOWN if the supervisor is known,
  * else _NOENT.
  */

@@ -60,11 +60,14 @@ struct sup_convert {
 	int (*pack)(void *arg, const struct stash_child_spec *child, struct stash_buf *payload);
 	void *arg;
 	bool released; /* refuse what <stash/supervisor.h> keeps for a later version */
+	/* what OTP checks at the start is left to the machine, which tells it in its order and with its term */
+	bool as_otp;
 };
 
 /*
  * The whole tree, or one child for start_child, checked and copied. 0; STASH_E_SPEC with the path of the child and the
- * name of the member in the message ("root/web: restart: ..."), STASH_E_INVAL for reserved members, _TOOBIG, _NOMEM.
+ * name of the member in the message ("root/web: restart: ...") and OTP's term, STASH_E_INVAL for reserved members,
+ * _TOOBIG, _NOMEM.
  * sup_spec_make() also finds names that occur twice in the tree. above: the path of the supervisor.
  */
 int sup_spec_make(const struct sup_convert *how, const struct stash_supervisor_spec *in, struct sup_spec **out);
