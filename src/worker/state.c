@@ -8,10 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
+#include "shm/bell.h"
 #include "shm/fields.h"
 #include "worker/migrate.h"
 #include "worker/worker.h"
+
+#define STORED_WAIT (5 * STASH__NS_PER_S)
+#define STORED_LOOK (100 * STASH__NS_PER_MS)
 
 static struct stash_buf *
 last_image(struct stash_worker *w)
@@ -234,16 +239,42 @@ stash__state_load(struct stash_worker *w)
 	return STASH_OK;
 }
 
+static bool
+is_stored(struct stash_worker *w)
+{
+	return atomic_load_explicit(&w->in.page->durable, memory_order_acquire) >= w->base->changed;
+}
+
+/* The older state goes into the history only from the disk: it is waited for, but a full disk keeps nobody from
+ * starting. */
+static int
+wait_stored(struct stash_worker *w)
+{
+	int64_t until = stash__now_ns() + STORED_WAIT;
+	int result = STASH_OK;
+
+	while (result >= 0 && !is_stored(w) && !w->closing && stash__now_ns() < until) {
+		atomic_store_explicit(&w->out.page->wanted, w->base->changed, memory_order_relaxed);
+		stash__bell_ring(w->stash_bell);
+		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + STORED_LOOK, is_stored);
+	}
+	if (!w->start.ack_disk)
+		atomic_store_explicit(&w->out.page->wanted, 0, memory_order_relaxed);
+	return result;
+}
+
 int
 stash__state_begun(struct stash_worker *w)
 {
 	int result = w->behaviour->encode != NULL ? encode(w) : STASH_OK;
 
-	if (result == STASH_OK && w->migrated && !w->dirty) {
+	if (result < 0 || !w->migrated)
+		return result;
+	if (!w->dirty) {
 		w->dirty = true;
 		w->version++;
 	}
-	return result;
+	return wait_stored(w);
 }
 
 /* ---- around a callback ---- */
