@@ -251,6 +251,7 @@ installed := $(stashd:%=755:%:$(SBINDIR)/stashd) \
 	$(foreach h,$(wildcard include/stash/*.h),644:$h:$(INCLUDEDIR)/stash/$(notdir $h)) \
 	$(foreach e,$(examples),755:$e:$(MODULEDIR)/$(notdir $e)) \
 	$(foreach e,$(example_c) $(wildcard src/examples/*.conf),644:$e:$(EXAMPLEDIR)/$(notdir $e)) \
+	$(foreach e,$(wildcard src/examples/*.sh),755:$e:$(EXAMPLEDIR)/$(notdir $e)) \
 	$(foreach m,$(wildcard man/*.[1-8]),644:$m:$(MANDIR)/man$(subst .,,$(suffix $m))/$(notdir $m))
 
 $(BUILD)/stash.pc: FORCE

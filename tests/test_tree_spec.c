@@ -116,6 +116,7 @@ static const struct {
 	{ CHILD(.id = "a", .module = "m", .name = "x/y"), STASH_E_SPEC, "root/s/a: name: " },
 	{ CHILD(.id = "a", .module = "m", .restart = 3), STASH_E_SPEC, "root/s/a: restart: " },
 	{ CHILD(.id = "a", .module = "m", .notify = 3), STASH_E_SPEC, "root/s/a: notify: " },
+	{ CHILD(.id = "a", .module = "m", .notify = STASH_NOTIFY_SD), STASH_E_SPEC, "root/s/a: notify: " },
 	{ CHILD(.id = "a", .module = "m", .ack = 3), STASH_E_SPEC, "root/s/a: ack: " },
 	{ CHILD(.id = "a", .module = "m", .no_persist = 2), STASH_E_SPEC, "root/s/a: no_persist: " },
 	{ CHILD(.id = "a", .module = "m", .shutdown_ms = -3), STASH_E_SPEC, "root/s/a: shutdown_ms: " },
@@ -140,7 +141,6 @@ static const struct {
 	{ CHILD(.id = "a", .module = "m", .history = 1), STASH_E_INVAL, "root/s/a: history: " },
 	{ CHILD(.id = "a", .module = "m", .poison_after = 1), STASH_E_INVAL, "root/s/a: poison_after: " },
 	{ CHILD(.id = "a", .module = "m", .on_poison = 1), STASH_E_INVAL, "root/s/a: on_poison: " },
-	{ CHILD(.id = "a", .module = "m", .notify = STASH_NOTIFY_SD), STASH_E_SPEC, "root/s/a: notify: " },
 };
 
 START_TEST(what_is_for_later_is_refused_in_this_version)

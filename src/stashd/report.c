@@ -45,6 +45,7 @@ kind_text(uint32_t kind)
 		[STASH_MSG_SEND] = "message",
 		[STASH_MSG_TIMER] = "timer",
 		[STASH_MSG_POST] = "post",
+		[STASH_MSG_TASK] = "task",
 	};
 
 	return kind < sizeof(texts) / sizeof(texts[0]) && texts[kind] != NULL ? texts[kind] : "message";
