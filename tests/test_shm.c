@@ -205,7 +205,7 @@ START_TEST(test_entries_round)
 		struct stash__entry_view v;
 		e.flags = STASH__ENTRY_IMAGE;
 		ck_assert_uint_ge(stash__entry_room(&w, head), stash__entry_bytes(e.npositions, e.image_len));
-		stash__entry_submit(&w, &e, p, image);
+		stash__entry_submit(&w, &e, p, NULL, image);
 		ck_assert_int_eq(stash__entry_view(&s, head, s.page->out_tail, &v), 0);
 		ck_assert_uint_eq(v.head.number, n);
 		ck_assert(memcmp(v.positions, p, (n % 4) * sizeof p[0]) == 0);
@@ -231,7 +231,7 @@ START_TEST(test_damaged_entry_is_noticed)
 
 	ck_assert_int_eq(stash__out_make(dir, "n.out", &origin, 0, &fd), 0);
 	ck_assert_int_eq(stash__out_map(&w, fd, true, NULL), 0);
-	stash__entry_submit(&w, &e, &p, "twenty bytes of it..");
+	stash__entry_submit(&w, &e, &p, NULL, "twenty bytes of it..");
 	tail = w.page->out_tail;
 	for (uint64_t bit = 0; bit < tail * 8; bit++) {
 		w.ring[bit / 8] ^= (unsigned char)(1 << bit % 8);
@@ -263,7 +263,7 @@ START_TEST(test_ring_moves_when_it_has_grown)
 	ck_assert_int_eq(stash__out_grow(fd, 4 * STASH__ENTRIES_MIN, "n.out"), 0);
 	ck_assert_int_eq(stash__out_move(&w), 0);
 	ck_assert_uint_eq(w.ring_bytes, 4 * STASH__ENTRIES_MIN);
-	stash__entry_submit(&w, &e, NULL, NULL);
+	stash__entry_submit(&w, &e, NULL, NULL, NULL);
 	ck_assert_int_eq(stash__out_follow(&s), 0);
 	ck_assert_uint_eq(s.ring_bytes, 4 * STASH__ENTRIES_MIN);
 	ck_assert_int_eq(stash__entry_view(&s, 0, s.page->out_tail, &v), 0);
@@ -313,7 +313,7 @@ turn_for_ever(void *arg)
 		memset(rows, (int)(n & 0xff), sizeof rows);
 		memset(image, (int)(n & 0xff), sizeof image);
 		head.entry = n;
-		if (stash__base_write(&r->in, &head, rows, image) < 0)
+		if (stash__base_write(&r->in, &head, rows, NULL, image) < 0)
 			abort();
 		stash__base_turn(&r->in);
 	}
@@ -369,11 +369,11 @@ START_TEST(test_base_grows)
 	ck_assert_int_eq(stash__in_map(&reader, fd, false, NULL), 0);
 	ck_assert_int_eq(stash__base_copy_former(&reader, &b), STASH_E_NOENT);
 	head.image_len = 1 << 20;
-	ck_assert_int_eq(stash__base_write(&in, &head, NULL, image), STASH_E_TOOBIG);
+	ck_assert_int_eq(stash__base_write(&in, &head, NULL, NULL, image), STASH_E_TOOBIG);
 	for (int i = 0; i < 2; i++) {
 		ck_assert_int_eq(stash__in_grow(&in, 0, 1 << 20), 0);
 		head.entry++;
-		ck_assert_int_eq(stash__base_write(&in, &head, NULL, image), 0);
+		ck_assert_int_eq(stash__base_write(&in, &head, NULL, NULL, image), 0);
 		stash__base_turn(&in);
 	}
 	ck_assert_int_eq(stash__base_copy(&reader, &b), 0);

@@ -235,7 +235,7 @@ write_much(void *arg)
 			tt_slot_entry(&w->slot, n, n, image, sizeof image);
 		base->out_head = w->slot.out.page->out_tail;
 		base->entry = base->changed = base->version = n;
-		w->result = stash__base_write(&w->slot.in, base, &none, image);
+		w->result = stash__base_write(&w->slot.in, base, &none, NULL, image);
 		stash__base_turn(&w->slot.in);
 		atomic_store(&w->slot.in.page->out_head, base->out_head);
 	}

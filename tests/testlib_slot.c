@@ -64,7 +64,7 @@ static void
 write_base(struct t_world *t)
 {
 	SURE(stash__in_grow(&t->in, STASH__ROWS_MIN + t->base.nrows, t->base.image_len) == 0);
-	SURE(stash__base_write(&t->in, &t->base, t->rows, t->image) == 0);
+	SURE(stash__base_write(&t->in, &t->base, t->rows, NULL, t->image) == 0);
 	stash__base_turn(&t->in);
 }
 
@@ -195,6 +195,7 @@ say_start(struct t_world *t)
 	for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
 		(void)stash_buf_add_int(&b, numbers[i]);
 	(void)stash_buf_add_bytes(&b, "w", 1);
+	(void)stash_buf_add_text(&b, "/nowhere");
 	say(t, &b, fds, 6);
 	stash__buf_fini(&b);
 }
@@ -306,6 +307,7 @@ t_world_attach(struct t_world *t, unsigned i, bool gone)
 	(void)stash_buf_add_int(&b, gone);
 	(void)stash_buf_add_int(&b, getuid());
 	(void)stash_buf_add_int(&b, getpid());
+	(void)stash_buf_add_int(&b, 0);
 	say(t, &b, fds, 2);
 	stash__buf_fini(&b);
 }

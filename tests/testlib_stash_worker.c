@@ -139,6 +139,7 @@ th_try_channel(struct th_worker *w, const char *id, uint32_t *place)
 	stash_buf_add_text(&buf, w->name);
 	th_add_id(&buf, id);
 	stash_buf_add_int(&buf, 1000);
+	stash_buf_add_int(&buf, STASH__USE_IN);
 	th_send(w->stash, &buf, -1);
 	th_receive(w->stash, &m);
 	ck_assert_int_eq(m.type, STASH__S_ROW);
@@ -199,7 +200,7 @@ th_submit(struct th_worker *w, struct stash__entry *head, const struct stash__po
 		ck_assert_msg(t_wait_for(has_room, w, WAIT_MS), "no room in the ring");
 		head->stamp = stash__now_ns();
 	}
-	stash__entry_submit(&w->out, head, positions != NULL ? positions : &none, image);
+	stash__entry_submit(&w->out, head, positions != NULL ? positions : &none, NULL, image);
 	stash__bell_wake(&w->in.page->stash_asleep, w->stash->bell);
 }
 
@@ -228,7 +229,7 @@ th_submit_silently(struct th_worker *worker, const char *image)
 	/* the stash is awake then, with a full ring */
 	ck_assert_msg(t_wait_for(has_room, worker, WAIT_MS), "no room in the ring");
 	head.stamp = stash__now_ns();
-	stash__entry_submit(&worker->out, &head, &none, image);
+	stash__entry_submit(&worker->out, &head, &none, NULL, image);
 	worker->entry++;
 }
 

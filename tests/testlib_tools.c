@@ -159,7 +159,7 @@ tt_slot_base(struct tt_slot *slot, uint64_t entry, uint64_t version, const void 
 	base->layout_version = 1;
 	strlcpy(base->layout, "sequence", sizeof base->layout);
 	ts_good(stash__in_grow(&slot->in, base->nrows, len));
-	ts_good(stash__base_write(&slot->in, base, &none, image));
+	ts_good(stash__base_write(&slot->in, base, &none, NULL, image));
 	stash__base_turn(&slot->in);
 }
 
@@ -173,7 +173,7 @@ tt_slot_entry(struct tt_slot *slot, uint64_t number, uint64_t version, const voi
 		head.flags = STASH__ENTRY_IMAGE;
 		head.image_len = (uint32_t)len;
 	}
-	stash__entry_submit(&slot->out, &head, &none, image);
+	stash__entry_submit(&slot->out, &head, &none, NULL, image);
 }
 
 void

@@ -34,7 +34,7 @@ enum stash_result {
 	STASH_STOP = 2,		 /* commit, answer, terminate, exit with reason normal */
 	STASH_STOP_SHUTDOWN = 3, /* the same with reason shutdown */
 	STASH_IGNORE = 4,	 /* init: nothing to run, and no failure */
-	STASH_CONTINUE = 5	 /* reserved for handle_continue in a later version */
+	STASH_CONTINUE = 5	 /* what stash_continue() returns; otherwise as STASH_OK */
 };
 
 /* Why a worker ended. Since 0.1.0. */
@@ -116,7 +116,11 @@ struct stash_behaviour {
 	int (*handle_cast)(struct stash_worker *worker, void *state, const struct stash_msg *msg);
 	/* Every other kind of message; results as for a cast. NULL: logged and dropped. */
 	int (*handle_info)(struct stash_worker *worker, void *state, const struct stash_msg *msg);
-	/* Reserved for work that comes before the next message: NULL. */
+	/*
+	 * What stash_continue() has asked for: comes before the next message, as a
+	 * transition of its own; after a crash it runs again, behind init. Results as
+	 * for a cast, STASH_NOREPLY is STASH_OK. NULL: there is none.
+	 */
 	int (*handle_continue)(struct stash_worker *worker, void *state, const char *tag);
 	/*
 	 * At the end: after STASH_STOP, when asked to stop (within shutdown_ms),

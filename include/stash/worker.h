@@ -8,7 +8,7 @@
  * Inside a callback everything here belongs to its transition: it leaves once,
  * when the transition is safe, and not at all when the callback fails. From an
  * event handler and from other threads it takes effect at once; there the state
- * is not to be touched. No function here blocks. data, len is copied before a
+ * is not to be touched. No function here blocks, unless said. data, len is copied before a
  * call returns; NULL with 0 is an empty payload.
  */
 #ifndef STASH_WORKER_H
@@ -25,6 +25,7 @@
 #include <stash/version.h>
 
 struct event_base;
+struct stash_client;
 
 #ifdef __cplusplus
 extern "C" {
@@ -76,10 +77,23 @@ STASH_API bool stash_from_waits(struct stash_worker *worker, const struct stash_
 STASH_API int stash_fail(struct stash_worker *worker, const char *fmt, ...) STASH_PRINTF(2, 3);
 
 /*
+ * handle_continue comes next, with this tag, before any other message and behind
+ * the transition in hand, to which it belongs: when the worker dies before it has
+ * run, the next incarnation runs it behind its init. To be returned: "return
+ * stash_continue(...)"; goes with STASH_NOREPLY too. The last one of a callback
+ * counts. tag: 1 to STASH_TAG_MAX bytes. Context: callback. Returns
+ * STASH_CONTINUE; STASH_E_INVAL if the behaviour has no handle_continue. Since
+ * 0.1.0.
+ */
+STASH_API int stash_continue(struct stash_worker *worker, const char *tag);
+
+/*
  * Sends a message to oneself, of kind STASH_MSG_POST: so do event handlers and
- * threads change the state. Ends with this incarnation. tag: 1 to STASH_TAG_MAX
- * bytes. Context: any. Returns 0; STASH_E_TOOBIG; STASH_E_BUSY if too many are
- * waiting. Since 0.1.0.
+ * threads change the state. One of a callback belongs to its transition and is
+ * handled once, whoever crashes; one of an event handler or thread ends with this
+ * incarnation. tag: 1 to STASH_TAG_MAX bytes. Context: any. Returns 0;
+ * STASH_E_TOOBIG; STASH_E_BUSY if 1,024 posts, requests and ends of monitored
+ * workers are open. Since 0.1.0.
  */
 STASH_API int stash_post(struct stash_worker *worker, const char *tag, const void *data, size_t len);
 
@@ -153,6 +167,31 @@ STASH_API int stash_task(struct stash_worker *worker, const char *tag,
  * 0.1.0.
  */
 STASH_API int stash_task_cancel(struct stash_worker *worker, int64_t ref);
+
+/*
+ * A call of another worker whose answer comes as a message of kind
+ * STASH_MSG_REPLY to handle_info, with the tag of the request, *ref and the code
+ * that stash_call() would have returned; to the next incarnation if need be. In a
+ * callback it leaves with its transition and is handled once there, whoever
+ * crashes. timeout_ms: -1: for ever; then the answer's code is
+ * STASH_E_TIMEDOUT. ref may be NULL. Context: callback, event. Blocks for the
+ * supervisor when that name is asked for the first time, in a callback also for
+ * room, up to STASH_TIMEOUT. Returns 0; STASH_E_NOENT, _DOWN, _BUSY (no room;
+ * 1,024 are open), _TOOBIG. Since 0.1.0.
+ */
+STASH_API int stash_request(struct stash_worker *worker, const char *name, const char *tag, const void *data,
+    size_t len, int timeout_ms, int64_t *ref);
+
+/*
+ * A client of this worker's own, borrowed; NULL: no memory. Its stash_cast() and
+ * stash_send() go by the worker's own channels: those of a callback leave with
+ * its transition and arrive once, whoever crashes. Its other calls block, may
+ * only be made in a callback, leave at once, and are made again when the callback
+ * is run again; a call to oneself is STASH_E_DEADLOCK, in a ring it gets its
+ * timeout. Context: callback; event: casts and sends only, the others give
+ * STASH_E_INVAL. Since 0.1.0.
+ */
+STASH_API struct stash_client *stash_worker_client(struct stash_worker *worker);
 
 /*
  * The worker's libevent 2.1 base, for events of its own; borrowed, never to be

@@ -100,6 +100,18 @@ reserve(struct stash_buf *buf, size_t len)
 	return buf->data + buf->len;
 }
 
+void *
+stash__buf_extend(struct stash_buf *buf, size_t len)
+{
+	unsigned char *at = reserve(buf, len);
+
+	if (at == NULL)
+		return NULL;
+	buf->len += len;
+	at[len] = '\0';
+	return at;
+}
+
 /* Appends head, then data: both or neither. */
 static int
 append(struct stash_buf *buf, const void *head, size_t headlen, const void *data, size_t len)

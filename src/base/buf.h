@@ -31,6 +31,9 @@ void stash__buf_reset(struct stash_buf *buf);
 /* Frees the memory; the struct may be initialised again. */
 void stash__buf_fini(struct stash_buf *buf);
 
+/* Room for len bytes at the end, which the caller fills; good until the next add.  NULL: the error sticks. */
+void *stash__buf_extend(struct stash_buf *buf, size_t len);
+
 /* The next len bytes, bare, as stash_buf_add() wrote them; NULL after an error. */
 const void *stash__view_take(struct stash_view *view, size_t len);
 

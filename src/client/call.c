@@ -155,6 +155,8 @@ check(struct stash_client *c, const char *function, const char *name, const char
 {
 	int result = stash__client_check(c, function);
 
+	if (result == STASH_OK && c->hooks != NULL)
+		result = c->hooks->may_call(c->hooks_arg, function, name);
 	if (result < 0)
 		return result;
 	if (name == NULL || tag == NULL || (data == NULL && len > 0))

@@ -25,15 +25,23 @@
 #define WAIT_MS 5000
 #define RING_MAX_BYTES (2 * STASH__RING_MAX)
 
+static int connect_late(struct stash_client *);
+
 int
 stash__client_check(const struct stash_client *c, const char *function)
 {
+	int result = STASH_OK;
+
 	if (c == NULL)
 		return stash__fail(STASH_E_INVAL, "%s() without a client", function);
 	if (*c->alive == 0)
 		return stash__fail(STASH_E_FORKED,
 		    "%s(): the client was opened before fork, in the parent: open another one", function);
-	return STASH_OK;
+	if (c->hooks != NULL)
+		result = c->hooks->may_call(c->hooks_arg, function, NULL);
+	if (result == STASH_OK && c->hooks != NULL && c->wire == NULL)
+		result = connect_late((struct stash_client *)(uintptr_t)c);
+	return result;
 }
 
 /* A page that a child finds wiped: cheaper to ask than getpid(). */
@@ -62,7 +70,8 @@ take_options(struct stash_client *c, const struct stash_client_options *options)
 		return result;
 	if (o.ring_bytes > RING_MAX_BYTES || o.wait_ms < 0)
 		return stash__fail(STASH_E_INVAL, "ring_bytes is at most %u, wait_ms not negative", RING_MAX_BYTES);
-	strlcpy(c->label, o.label != NULL ? o.label : getprogname(), sizeof c->label);
+	if (o.label != c->label)
+		strlcpy(c->label, o.label != NULL ? o.label : getprogname(), sizeof c->label);
 	c->ring_bytes = o.ring_bytes / 2;
 	c->wait_ns = (o.wait_ms == 0 ? WAIT_MS : o.wait_ms) * STASH__NS_PER_MS;
 	return STASH_OK;
@@ -75,11 +84,13 @@ prepare(struct stash_client *c, const struct stash_client_options *options)
 
 	if (result < 0)
 		return result;
-	c->alive = make_alive();
+	if (c->alive == NULL)
+		c->alive = make_alive();
 	c->wire = malloc(STASH__WIRE_MAX);
 	if (c->alive == NULL || c->wire == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for a client");
-	c->bell = stash__bell_make();
+	if (c->bell < 0)
+		c->bell = stash__bell_make();
 	return c->bell < 0 ? c->bell : STASH_OK;
 }
 
@@ -96,6 +107,38 @@ create(void)
 	TAILQ_INIT(&c->routes);
 	TAILQ_INIT(&c->finished);
 	TAILQ_INIT(&c->spare);
+	return c;
+}
+
+/* What stash_client_open() does at once. */
+static int
+connect_late(struct stash_client *c)
+{
+	struct stash_client_options options = { .size = sizeof options, .label = c->label };
+	int result = prepare(c, &options);
+
+	if (result == STASH_OK)
+		result = stash__link_open(c, stash__now_ns() + c->wait_ns);
+	if (result < 0) {
+		free(c->wire);
+		c->wire = NULL;
+	}
+	return result;
+}
+
+struct stash_client *
+stash__client_of_worker(const char *dir, const char *label, const struct stash__client_hooks *hooks, void *arg)
+{
+	struct stash_client *c = create();
+
+	if (c == NULL || (c->dir = strdup(dir)) == NULL || (c->alive = make_alive()) == NULL) {
+		stash_client_close(c);
+		(void)stash__fail(STASH_E_NOMEM, "no memory for a worker's client");
+		return NULL;
+	}
+	strlcpy(c->label, label, sizeof c->label);
+	c->hooks = hooks;
+	c->hooks_arg = arg;
 	return c;
 }
 

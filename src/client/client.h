@@ -96,7 +96,16 @@ struct asked {
 };
 TAILQ_HEAD(askeds, asked);
 
+/* What a worker's own client does in another way: its casts go by the worker's ways, and not every place may call. */
+struct stash__client_hooks {
+	int (*cast)(void *arg, const char *function, const char *name, uint32_t kind, const char *tag, const void *data,
+	    size_t len);
+	int (*may_call)(void *arg, const char *function, const char *name /* or NULL */);
+};
+
 struct stash_client {
+	const struct stash__client_hooks *hooks; /* NULL: an ordinary client */
+	void *hooks_arg;
 	const unsigned char *alive; /* a page that is wiped by fork: 0 in a child */
 	char *dir, *run_dir;
 	char label[64];
@@ -129,6 +138,9 @@ struct stash_client {
 };
 
 /* ---- client.c ---- */
+/* The client of a worker; it connects when it is first used. */
+struct stash_client *stash__client_of_worker(
+    const char *dir, const char *label, const struct stash__client_hooks *, void *arg);
 /* Whether the handle may be used here: STASH_E_INVAL, STASH_E_FORKED. */
 int stash__client_check(const struct stash_client *, const char *function);
 /* The descriptor to poll becomes readable at that time. */

@@ -78,7 +78,7 @@ on_done(void *arg, int type, struct stash_view *v, int *fds, int nfds)
 }
 
 static int
-check(const struct stash_client *c, const char *name, const void *data, size_t len)
+check(struct stash_client *c, const char *name, const void *data, size_t len)
 {
 	int result = stash__client_check(c, "stash_state_put");
 

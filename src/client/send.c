@@ -37,8 +37,11 @@ post(struct stash_client *c, const char *function, const char *name, uint32_t ki
     size_t len)
 {
 	struct sending s = { .kind = kind, .tag = tag, .data = data, .len = len };
-	int result = stash__client_check(c, function);
+	int result;
 
+	if (c != NULL && c->hooks != NULL)
+		return c->hooks->cast(c->hooks_arg, function, name, kind, tag, data, len);
+	result = stash__client_check(c, function);
 	if (result < 0)
 		return result;
 	if (name == NULL || tag == NULL || (data == NULL && len > 0))

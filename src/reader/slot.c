@@ -282,7 +282,7 @@ fill_look(const struct halves *h, const struct stash__base *base, const struct s
 	look->crashes = base->crashes;
 	look->last_reason = base->last_reason;
 	for (uint32_t i = 0; i < base->nrows; i++)
-		look->channels += rows[i].used != 0;
+		look->channels += rows[i].used == STASH__USE_IN;
 	memcpy(&look->box, h->out.box, sizeof look->box);
 	look->box.tag[STASH_TAG_MAX] = '\0';
 	look->box.crash.text[STASH__BOX_TEXT - 1] = '\0';

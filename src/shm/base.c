@@ -14,9 +14,9 @@
 #define TRIES 10000
 
 uint64_t
-stash__base_bytes(uint32_t nrows, uint64_t image_len)
+stash__base_bytes(uint32_t nrows, uint64_t payload)
 {
-	return sizeof(struct stash__base) + (uint64_t)nrows * sizeof(struct stash__row) + STASH__PAD8(image_len);
+	return sizeof(struct stash__base) + (uint64_t)nrows * sizeof(struct stash__row) + STASH__PAD8(payload);
 }
 
 /* Where base i stands, as mapped, and how large it may be. */
@@ -34,9 +34,10 @@ place(const struct stash__in *in, uint32_t i, uint64_t *room)
 }
 
 int
-stash__base_write(struct stash__in *in, struct stash__base *head, const struct stash__row *rows, const void *image)
+stash__base_write(struct stash__in *in, struct stash__base *head, const struct stash__row *rows, const void *records,
+    const void *image)
 {
-	uint64_t room = 0, bytes = stash__base_bytes(head->nrows, head->image_len);
+	uint64_t room = 0, bytes = stash__base_bytes(head->nrows, (uint64_t)head->records_bytes + head->image_len);
 	uint32_t idle = 1 - (atomic_load_explicit(&in->page->base_now, memory_order_relaxed) & 1);
 	struct stash__base *to = place(in, idle, &room);
 	unsigned char *p = (unsigned char *)(to + 1);
@@ -51,6 +52,9 @@ stash__base_write(struct stash__in *in, struct stash__base *head, const struct s
 	if (head->nrows > 0)
 		memcpy(p, rows, head->nrows * sizeof *rows);
 	p += head->nrows * sizeof *rows;
+	if (head->records_bytes > 0)
+		memcpy(p, records, head->records_bytes);
+	p += head->records_bytes;
 	if (head->image_len > 0)
 		memcpy(p, image, head->image_len);
 	head->checksum = stash__checksum(to, bytes, 0);
@@ -74,8 +78,8 @@ try_copy(const struct stash__base *from, uint64_t room, struct stash__base **cop
 	uint64_t bytes;
 
 	memcpy(&head, from, sizeof head);
-	bytes = stash__base_bytes(head.nrows, head.image_len);
-	if (head.nrows > STASH__PLACES || bytes > room)
+	bytes = stash__base_bytes(head.nrows, (uint64_t)head.records_bytes + head.image_len);
+	if (head.nrows > STASH__PLACES || head.records_bytes % 8 != 0 || bytes > room)
 		return 0;
 	if (*copy == NULL || bytes > *size) {
 		void *larger = realloc(*copy, bytes + 1);

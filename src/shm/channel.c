@@ -64,16 +64,13 @@ stash__channel_make(const uint8_t id[STASH__ID], uint64_t ring_bytes, int *memfd
 
 /* Reads the header's constants once; nobody is believed about them later. */
 static int
-check(int memfd, struct stash__channel_page *page)
+check(int fd, struct stash__channel_page *page)
 {
 	uint64_t bytes;
-	int seals = fcntl(memfd, F_GET_SEALS);
 
-	if (seals < 0 || (seals & SEALS) != SEALS)
-		return stash__fail(STASH_E_PROTO, "a channel's memory isn't sealed: its owner could truncate it");
-	if (stash__file_bytes(memfd, &bytes, "a channel") < 0)
+	if (stash__file_bytes(fd, &bytes, "a channel") < 0)
 		return STASH_E_SYSTEM;
-	if (pread(memfd, page, sizeof *page, 0) != (ssize_t)sizeof *page || page->magic != STASH__MAGIC_CHANNEL)
+	if (pread(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page || page->magic != STASH__MAGIC_CHANNEL)
 		return stash__fail(STASH_E_PROTO, "what was handed over as a channel is none");
 	if (page->format != STASH__CHANNEL_FORMAT)
 		return stash__fail(STASH_E_FORMAT, "the channel has format %u, this library knows %u", page->format,
@@ -85,27 +82,37 @@ check(int memfd, struct stash__channel_page *page)
 }
 
 int
-stash__channel_map(struct stash__channel *c, int memfd)
+stash__channel_map_file(struct stash__channel *c, int fd)
 {
 	struct stash__channel_page page;
-	int result = check(memfd, &page);
+	int result = check(fd, &page);
 
 	memset(c, 0, sizeof *c);
 	if (result < 0)
 		return result;
 	c->ring_bytes = page.ring_bytes;
 	memcpy(c->id, page.id, STASH__ID);
-	c->page = stash__map(memfd, 0, STASH__PAGE, true, "a channel");
+	c->page = stash__map(fd, 0, STASH__PAGE, true, "a channel");
 	if (c->page != NULL)
-		c->req = stash__map_ring(memfd, STASH__PAGE, c->ring_bytes, true, "a channel's requests");
+		c->req = stash__map_ring(fd, STASH__PAGE, c->ring_bytes, true, "a channel's requests");
 	if (c->req != NULL)
-		c->rep = stash__map_ring(
-		    memfd, STASH__PAGE + c->ring_bytes, c->ring_bytes, true, "a channel's replies");
+		c->rep = stash__map_ring(fd, STASH__PAGE + c->ring_bytes, c->ring_bytes, true, "a channel's replies");
 	if (c->rep == NULL) {
 		stash__channel_unmap(c);
 		return STASH_E_SYSTEM;
 	}
 	return STASH_OK;
+}
+
+int
+stash__channel_map(struct stash__channel *c, int memfd)
+{
+	int seals = fcntl(memfd, F_GET_SEALS);
+
+	memset(c, 0, sizeof *c);
+	if (seals < 0 || (seals & SEALS) != SEALS)
+		return stash__fail(STASH_E_PROTO, "a channel's memory isn't sealed: its owner could truncate it");
+	return stash__channel_map_file(c, memfd);
 }
 
 void
@@ -316,14 +323,20 @@ stash__request_read(
 }
 
 int
-stash__reply_read(struct stash__channel *c, uint64_t *head, struct stash__copy *copy, struct stash__message *m)
+stash__reply_take(struct stash__channel *c, uint64_t *head, struct stash__copy *copy, struct stash__message *m)
 {
 	uint64_t tail = atomic_load_explicit(&c->page->rep_tail, memory_order_acquire);
-	int result;
 
 	if (tail == *head)
 		return 0;
-	result = take(c->rep, c->ring_bytes, stash__channel_largest(c), head, tail, false, copy, m);
+	return take(c->rep, c->ring_bytes, stash__channel_largest(c), head, tail, false, copy, m);
+}
+
+int
+stash__reply_read(struct stash__channel *c, uint64_t *head, struct stash__copy *copy, struct stash__message *m)
+{
+	int result = stash__reply_take(c, head, copy, m);
+
 	if (result > 0)
 		atomic_store_explicit(&c->page->rep_head, *head, memory_order_release);
 	return result;

@@ -35,9 +35,19 @@ struct stash__copy {
 /* A new channel: a memfd, sealed against shrinking and growing.  ring_bytes is rounded up to pages and to
  * STASH__RING_MIN. */
 int stash__channel_make(const uint8_t id[STASH__ID], uint64_t ring_bytes, int *memfd);
+/* A way: a channel in a new file of that directory, named by its id, from one worker to another. */
+int stash__way_make(int dirfd, const uint8_t id[STASH__ID], const char *from, const char *to, int *fd);
+/* Whose it is; its id is checked against the header's.  STASH_E_FORMAT, STASH_E_PROTO. */
+int stash__way_read(int fd, uint8_t id[STASH__ID], char from[STASH_NAME_MAX + 1], char to[STASH_NAME_MAX + 1]);
+enum { STASH__WAY_FILE_MAX = 2 * STASH__ID + 1 };
+void stash__way_file(const uint8_t id[STASH__ID], char file[STASH__WAY_FILE_MAX]);
+/* The id of its row in the sender's base, which is another one than in the receiver's; applied twice, it is back. */
+void stash__way_row_id(const uint8_t id[STASH__ID], uint8_t row[STASH__ID]);
 /* Maps a channel after checking seals, size and header; the descriptor stays the caller's and isn't needed
  * afterwards. */
 int stash__channel_map(struct stash__channel *, int memfd);
+/* The same for a way, which is a file of the run directory and has no seals: only this user may open it. */
+int stash__channel_map_file(struct stash__channel *, int fd);
 void stash__channel_unmap(struct stash__channel *);
 
 /* The largest request, and the largest reply, that the channel takes (frame and all). */
@@ -79,7 +89,9 @@ stash__reply_publish(struct stash__channel *c, uint64_t rep_tail, uint64_t req_h
 	atomic_store_explicit(&c->page->rep_tail, rep_tail, memory_order_release);
 	atomic_store_explicit(&c->page->req_head, req_head, memory_order_release);
 }
-/* Client: as stash__request_read, for replies.  Moves rep_head in the page as well. */
+/* Client: as stash__request_read, for replies; nothing is published. */
+int stash__reply_take(struct stash__channel *, uint64_t *head, struct stash__copy *, struct stash__message *);
+/* The same, and moves rep_head in the page as well. */
 int stash__reply_read(struct stash__channel *, uint64_t *head, struct stash__copy *, struct stash__message *);
 static inline bool
 stash__reply_waits(const struct stash__channel *c, uint64_t head)

@@ -21,7 +21,7 @@
 #define STASH__PAGE 4096
 #define STASH__ID 16 /* bytes of a store, boot or channel id */
 
-#define STASH__SLOT_FORMAT 1u
+#define STASH__SLOT_FORMAT 2u
 #define STASH__CHANNEL_FORMAT 1u
 
 #define STASH__MAGIC_BELL 0x6c6c65622e687473ull	   /* "sth.bell" */
@@ -101,6 +101,12 @@ struct stash__channel_page {
 	stash__half down; /* not 0: a STASH_E_* as a positive number; no request here is ever executed again */
 	uint8_t pad3[STASH__LINE - 4];
 };
+/* Behind it, in a way (a channel from worker to worker): whose it is. */
+struct stash__way_page {
+	struct stash__channel_page channel;
+	char from[STASH_NAME_MAX + 1], to[STASH_NAME_MAX + 1];
+};
+#define STASH__WAY_RING (256u * 1024) /* of each of its two rings */
 static_assert(sizeof(struct stash__channel_page) == 256 && offsetof(struct stash__channel_page, req_tail) == 64 &&
 	offsetof(struct stash__channel_page, req_head) == 128 && offsetof(struct stash__channel_page, down) == 192,
     "channel page");
@@ -188,8 +194,9 @@ static_assert(offsetof(struct stash__box, tag) == 64 && offsetof(struct stash__b
 #define STASH__HAND_INCARNATION(w) ((uint32_t)((w) >> 48))
 #define STASH__HAND_PLACE(w) ((uint32_t)((w) >> 32) & 0xffff)
 #define STASH__HAND_NUMBER(w) ((uint32_t)(w))
-#define STASH__PLACE_NONE 0xffffu /* init, a timer, a post: no channel */
-#define STASH__PLACES 65535u
+#define STASH__PLACE_NONE 0xffffu   /* init, a timer, a message of another thread: nothing that is kept */
+#define STASH__PLACE_RECORD 0xfffeu /* a record: the number is its id */
+#define STASH__PLACES 65534u
 
 struct stash__out_page {
 	uint64_t magic; /* this line and the next: by the stash, before the file gets its name */
@@ -239,6 +246,38 @@ struct stash__position {
 #define STASH__POSITION_GONE 1u
 static_assert(sizeof(struct stash__position) == 40, "position");
 
+/*
+ * What a transition has left to be done: kept in the base until an entry says that it is.  In an entry those that are
+ * new, and DONE for those that are over; in a base those that are open, in the order of their ids.
+ */
+struct stash__record {
+	uint32_t bytes; /* all of it, a multiple of 8 */
+	uint8_t kind;	/* enum stash__record_kind */
+	uint8_t tag_len;
+	uint16_t reserved;
+	uint64_t id;	  /* from 1 up, in the slot; of DONE: which one is over */
+	uint64_t number;  /* REQUEST: of the request in its channel; DOWN: as the supervisor counts what it tells */
+	int64_t ref;	  /* the caller's: of a request, a monitor */
+	int64_t deadline; /* REQUEST: CLOCK_MONOTONIC in ns, INT64_MAX: none */
+	uint32_t place;	  /* REQUEST: its channel's */
+	int32_t code;	  /* DOWN: enum stash_reason */
+	uint32_t len;	  /* of the data */
+	uint32_t reserved2;
+	/* the tag with its NUL, padded to 8 bytes; then the data, padded to 8 bytes */
+};
+static_assert(sizeof(struct stash__record) == 56, "record");
+
+enum stash__record_kind {
+	STASH__RECORD_DONE = 0,
+	STASH__RECORD_POST = 1,	    /* a message to oneself */
+	STASH__RECORD_CONTINUE = 2, /* handle_continue is due with this tag */
+	STASH__RECORD_REQUEST = 3,  /* its answer is to be handled */
+	STASH__RECORD_DOWN = 4	    /* the supervisor has told it; the data is the name */
+};
+#define STASH__KIND_CONTINUE 100		 /* in the black box, in place of a message's kind */
+#define STASH__RECORDS_MAX 1024u		 /* open ones of a slot */
+#define STASH__RECORDS_BYTES (16u * 1024 * 1024) /* the same, in bytes */
+
 /* One batch's outcome. */
 struct stash__entry {
 	uint64_t checksum; /* XXH3-64 of all that follows, seeded with the entry's position in the ring */
@@ -251,12 +290,14 @@ struct stash__entry {
 	uint32_t image_len;
 	uint16_t npositions;
 	uint16_t reserved;
-	/* npositions of struct stash__position; then the image, padded to 8 bytes */
+	uint32_t records_bytes; /* a multiple of 8 */
+	uint32_t reserved2;
+	/* npositions of struct stash__position; then records; then the image, padded to 8 bytes */
 };
 #define STASH__ENTRY_IMAGE 1u /* the state changed: an image follows */
 #define STASH__ENTRY_INIT 2u  /* made by init: no proof that the state is sound */
 #define STASH__ENTRY_LAST 4u  /* made by terminate */
-static_assert(sizeof(struct stash__entry) == 56, "entry");
+static_assert(sizeof(struct stash__entry) == 64, "entry");
 
 /* ---- slot, in half: written by the stash, mapped read-only by the worker and by readers ---- */
 
@@ -267,7 +308,14 @@ struct stash__row {
 	uint64_t rep_bytes, rep_count; /* replies written */
 	uint64_t aside; /* number of the request that is answered by an error and not executed; 0: none */
 	uint32_t uid;
-	uint32_t used; /* 0: the place is free */
+	uint32_t used; /* enum stash__use */
+};
+
+/* What a place is used for. */
+enum stash__use {
+	STASH__USE_NONE = 0,
+	STASH__USE_IN = 1, /* a client's channel to this worker */
+	STASH__USE_OUT = 2 /* a channel of this worker to another one: requests written, replies taken */
 };
 static_assert(sizeof(struct stash__row) == 64, "row");
 
@@ -296,13 +344,17 @@ struct stash__base {
 	uint64_t last_number;
 	uint32_t last_place;
 	uint16_t last_attempts;
-	uint8_t last_verdict; /* enum stash__verdict */
-	uint8_t last_fault;   /* 1: died by its own fault */
+	uint8_t last_verdict;	/* enum stash__verdict */
+	uint8_t last_fault;	/* 1: died by its own fault */
+	uint64_t last_record;	/* the highest id that was given to a record */
+	uint64_t heard;		/* the highest number of a DOWN */
+	uint32_t records_bytes; /* of the open records, a multiple of 8 */
+	uint32_t nrecords;
 	char layout[STASH_NAME_MAX + 1];
 	uint8_t pad[7];
-	/* nrows of struct stash__row, then image_len bytes */
+	/* nrows of struct stash__row, then the records, then image_len bytes */
 };
-static_assert(offsetof(struct stash__base, layout) == 128 && sizeof(struct stash__base) % 8 == 0, "base");
+static_assert(offsetof(struct stash__base, layout) == 152 && sizeof(struct stash__base) % 8 == 0, "base");
 
 struct stash__in_page {
 	uint64_t magic;

@@ -190,7 +190,7 @@ stash__rows_submit(struct stash__rows *rows)
 	head.number = rows->number + 1;
 	head.stamp = stash__now_ns();
 	head.image_len = (uint32_t)rows->batch.len;
-	stash__entry_submit(&rows->out, &head, &none, rows->batch.data);
+	stash__entry_submit(&rows->out, &head, &none, NULL, rows->batch.data);
 	rows->number++;
 	stash__bell_wake(&rows->in.page->stash_asleep, rows->bell);
 	stash__buf_reset(&rows->batch);

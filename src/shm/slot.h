@@ -64,11 +64,12 @@ int stash__in_grow(struct stash__in *, uint32_t rows, uint64_t image_bytes);
 int stash__out_move(struct stash__out *);
 
 /* ---- entries ---- */
-uint64_t stash__entry_bytes(uint32_t npositions, uint64_t image_len);
+/* Of one with so many positions and bytes behind them: records and image. */
+uint64_t stash__entry_bytes(uint32_t npositions, uint64_t payload);
 /* Worker: writes an entry at the tail, its checksum last, then moves the tail.  head->bytes, checksum are
  * filled in here.  The caller has seen to the room. */
-void stash__entry_submit(
-    struct stash__out *, struct stash__entry *head, const struct stash__position *, const void *image);
+void stash__entry_submit(struct stash__out *, struct stash__entry *head, const struct stash__position *,
+    const void *records, const void *image);
 uint64_t stash__entry_room(const struct stash__out *, uint64_t out_head); /* bytes */
 
 /* An entry as the stash sees it: head and positions copied, the image where it stands (its checksum was right a
@@ -76,6 +77,7 @@ uint64_t stash__entry_room(const struct stash__out *, uint64_t out_head); /* byt
 struct stash__entry_view {
 	struct stash__entry head;
 	const struct stash__position *positions; /* in place: copy before use */
+	const unsigned char *records;
 	const unsigned char *image;
 };
 /* Stash: the entry at `head', which is before `tail'.  0, or STASH_E_CORRUPT when length, place, or checksum are wrong.
@@ -90,21 +92,38 @@ stash__base_rows(const struct stash__base *b)
 }
 
 static inline const unsigned char *
-stash__base_image(const struct stash__base *b)
+stash__base_records(const struct stash__base *b)
 {
 	return (const unsigned char *)(stash__base_rows(b) + b->nrows);
 }
 
-uint64_t stash__base_bytes(uint32_t nrows, uint64_t image_len);
-/* Stash: writes head, rows and image into the base that base_now doesn't select; turn and checksum are filled in here.
+static inline const unsigned char *
+stash__base_image(const struct stash__base *b)
+{
+	return stash__base_records(b) + b->records_bytes;
+}
+
+/* Of one with so many rows and bytes behind them: records and image. */
+uint64_t stash__base_bytes(uint32_t nrows, uint64_t payload);
+/* Stash: writes head, rows, records and image into the base that base_now doesn't select; turn and checksum are filled in here.
  * STASH_E_TOOBIG if it doesn't fit: grow first.  stash__base_turn() selects it. */
-int stash__base_write(struct stash__in *, struct stash__base *head, const struct stash__row *, const void *image);
+int stash__base_write(
+    struct stash__in *, struct stash__base *head, const struct stash__row *, const void *records, const void *image);
 void stash__base_turn(struct stash__in *);
 /* Anyone: a copy of the current base in one allocation, to be freed by free(); never torn.  STASH_E_CORRUPT,
  * STASH_E_NOMEM. */
 int stash__base_copy(struct stash__in *, struct stash__base **);
 /* The same of the one that the last turn has left behind.  STASH_E_NOENT: it isn't whole, or there was none. */
 int stash__base_copy_former(struct stash__in *, struct stash__base **);
+
+/* ---- records (record_list.c): one behind the other ---- */
+/* The record at *at, copied out and checked against the end: 1, with tag and data in place and *at moved; 0: the end;
+ * STASH_E_CORRUPT. */
+int stash__record_next(const unsigned char **at, const unsigned char *end, struct stash__record *, const char **tag,
+    const unsigned char **data);
+uint64_t stash__record_bytes(size_t tag_len, size_t len);
+/* Writes one; there is room for stash__record_bytes().  bytes, tag_len and len are filled in. */
+void stash__record_put(unsigned char *at, struct stash__record *, const char *tag, const void *data, size_t len);
 
 /* ---- file names in the slot directory ---- */
 enum { STASH__SLOT_FILE_MAX = STASH_NAME_MAX + 8 };

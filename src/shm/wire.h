@@ -17,6 +17,7 @@
 #define STASH__SOCKET_NAME "stash.sock"	    /* in the run directory */
 #define STASH__STATUS_NAME "status"	    /* the status page's file there */
 #define STASH__SLOT_DIR "slot"		    /* NAME.out, NAME.in and NAME.bell in it */
+#define STASH__WAY_DIR "way"		    /* channels from worker to worker in it */
 #define STASH__ROWS_NAME "supervisor.rows"  /* the supervisor's own slot */
 #define STASH__WORKER_ENV "STASH_WORKER_FD" /* the control socket's descriptor in a program that was exec'ed */
 
@@ -25,17 +26,22 @@ enum stash__worker_wire {
 	/* supervisor to worker */
 	STASH__W_START =
 	    1, /* version, name, incarnation, the supervisor's pid, restarts, last_reason, ack_disk, no_persist,
-			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL): before the fork, so that it is
+			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL), the store's directory: before the fork, so that it is
 			     * there at once.
 			     * [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
-	STASH__W_GO = 2,     /* the predecessor is retired: touch the base, run init */
-	STASH__W_ATTACH = 3, /* id (16 bytes), place, client gone (0/1), uid, pid [channel memfd, client's bell]:
+	STASH__W_GO = 2, /* the predecessor is retired: touch the base, run init */
+	STASH__W_ATTACH =
+	    3, /* id (16 bytes), place, client gone (0/1), uid, pid, is a file (0/1) [channel, client's bell]:
 			      * place's row is in the base, or will be when the base has turned (new channel: zeros) */
-	STASH__W_GONE = 4,   /* id: its client is dead: handle what is published, drop replies, delete the row */
+	STASH__W_GONE = 4, /* id: its client is dead: handle what is published, drop replies, delete the row */
 	STASH__W_GROWN =
 	    5, /* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
 	STASH__W_STOP = 6,    /* end in order (also said by SIGTERM) */
 	STASH__W_FIELDS = 60, /* layout, version, state size, fields packed (none: nothing): the answer to ASK_FIELDS */
+	/* error, text, name as it was asked for, without error: id (16 bytes), name of the worker there [the channel's
+	 * file, that worker's bell, its bell page]: the answer to WAY, or, behind GO, one that the name had before */
+	STASH__W_WAY_TO = 33,
+	STASH__W_WAYS = 34, /* behind those: that was all */
 	/* worker to supervisor */
 	STASH__W_READY = 16, /* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
 	STASH__W_GROW = 17,  /* image bytes, ring bytes wanted: waits for GROWN */
@@ -45,7 +51,9 @@ enum stash__worker_wire {
 	STASH__W_REFUSED =
 	    20,		   /* id, error, text: positions beyond the base, or the channel broke the rules: close it */
 	STASH__W_LOG = 21, /* priority, line */
-	STASH__W_ASK_FIELDS = 61 /* layout, version: of the state that it has found; asked again if unanswered */
+	STASH__W_ASK_FIELDS = 61, /* layout, version: of the state that it has found; asked again if unanswered */
+	STASH__W_WAY = 32,	  /* name: a channel of this worker's name to that one's; answered by WAY_TO */
+	STASH__W_WAY_OVER = 35	  /* id: its row is deleted, let go of it */
 };
 
 /* ---- client or tool <-> supervisor (the broker socket) ---- */
@@ -117,7 +125,7 @@ enum stash__stash_wire {
 	/* name, incarnation, wait status (as waitpid's; -1: unknown), cause (enum stash__cause), max_attempts
 	 * (0: 3).  Only when its pidfd says dead, and before it is reaped.  Answer: RETIRED */
 	STASH__S_RETIRE = 2,
-	/* name, id (bytes), uid: makes a row, or finds it.  Answer: ROW */
+	/* name, id (bytes), uid, use (enum stash__use): makes a row, or finds it.  Answer: ROW */
 	STASH__S_CHANNEL = 3,
 	/* name, id (bytes): deletes the row; only while all incarnations are retired (else STASH_E_BUSY).
 	 * Answer: DONE */

@@ -49,7 +49,8 @@ free_place(const struct slot *slot)
 }
 
 int
-stash__channel_add(struct stash *s, struct slot *slot, const uint8_t id[STASH__ID], uint32_t uid, uint32_t *place)
+stash__channel_add(
+    struct stash *s, struct slot *slot, const uint8_t id[STASH__ID], uint32_t uid, uint32_t use, uint32_t *place)
 {
 	struct stash__row *row;
 	uint32_t nrows;
@@ -63,14 +64,14 @@ stash__channel_add(struct stash *s, struct slot *slot, const uint8_t id[STASH__I
 	nrows = *place < slot->base.nrows ? slot->base.nrows : *place + 1;
 	result = stash__slot_rows(slot, nrows);
 	if (result == STASH_OK)
-		result = stash__slot_reserve(s, slot, nrows, slot->base.image_len);
+		result = stash__slot_reserve(s, slot, nrows, stash__slot_payload(slot, slot->base.image_len));
 	if (result < 0)
 		return result;
 	row = &slot->rows[*place];
 	memset(row, 0, sizeof *row);
 	memcpy(row->id, id, STASH__ID);
 	row->uid = uid;
-	row->used = 1;
+	row->used = use;
 	slot->base.nrows = nrows;
 	stash__slot_publish(s, slot, NULL);
 	return STASH_OK;
@@ -87,7 +88,7 @@ stash__channel_drop(struct stash *s, struct slot *slot, const uint8_t id[STASH__
 	if (stash__slot_alive(slot))
 		return stash__fail(
 		    STASH_E_BUSY, "%s: an incarnation that isn't retired deletes its channels itself", slot->name);
-	result = stash__slot_reserve(s, slot, slot->base.nrows, slot->base.image_len);
+	result = stash__slot_reserve(s, slot, slot->base.nrows, stash__slot_payload(slot, slot->base.image_len));
 	if (result < 0)
 		return result;
 	stash__row_free(slot, place);

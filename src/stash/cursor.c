@@ -15,6 +15,13 @@ by_id(const void *a, const void *b)
 	return memcmp(((const struct stored *)a)->id, ((const struct stored *)b)->id, STASH__ID);
 }
 
+/* A worker's own channels to others are files of this boot. */
+static bool
+is_stored(const struct stash__row *row)
+{
+	return row->used == STASH__USE_IN;
+}
+
 static int
 make_room(struct slot *slot, uint32_t n)
 {
@@ -47,7 +54,7 @@ align(struct slot *slot, const struct stash__row *rows, uint32_t nrows)
 		qsort(slot->stored, loaded, sizeof *slot->stored, by_id);
 	for (uint32_t i = 0; i < nrows && loaded > 0; i++) {
 		memcpy(key.id, rows[i].id, STASH__ID);
-		found = rows[i].used ? bsearch(&key, slot->stored, loaded, sizeof *slot->stored, by_id) : NULL;
+		found = is_stored(&rows[i]) ? bsearch(&key, slot->stored, loaded, sizeof *slot->stored, by_id) : NULL;
 		if (found != NULL) {
 			all[i] = *found;
 			found->used = false;
@@ -83,9 +90,9 @@ write_place(struct store_batch *batch, const struct slot *slot, const struct sto
 	struct store_cursor c = { .seq = number };
 	int result = STASH_OK;
 
-	if (was->used && (row == NULL || !row->used || !same(was, row)))
+	if (was->used && (row == NULL || !same(was, row)))
 		result = store_del_cursor(batch, slot->name, was->id);
-	if (result < 0 || row == NULL || !row->used || (same(was, row) && !moved(was, row)))
+	if (result < 0 || row == NULL || (same(was, row) && !moved(was, row)))
 		return result;
 	memcpy(c.channel, row->id, STASH__ID);
 	c.req_bytes = row->req_bytes;
@@ -105,7 +112,8 @@ stash__cursors_write(
 	if (result == STASH_OK)
 		result = make_room(slot, nrows);
 	for (uint32_t i = 0; i < slot->nstored && result >= 0; i++)
-		result = write_place(batch, slot, &slot->stored[i], i < nrows ? &rows[i] : NULL, number);
+		result = write_place(
+		    batch, slot, &slot->stored[i], i < nrows && is_stored(&rows[i]) ? &rows[i] : NULL, number);
 	return result < 0 ? result : STASH_OK;
 }
 
@@ -116,7 +124,7 @@ stash__cursors_done(struct slot *slot, const struct stash__row *rows, uint32_t n
 		struct stored *to = &slot->stored[i];
 
 		memset(to, 0, sizeof *to);
-		if (i >= nrows || !rows[i].used)
+		if (i >= nrows || !is_stored(&rows[i]))
 			continue;
 		memcpy(to->id, rows[i].id, STASH__ID);
 		to->req_bytes = rows[i].req_bytes;

@@ -57,7 +57,8 @@ copy_entry(const struct stash__out *out, uint64_t head, uint64_t tail, struct co
 		return result;
 	memcpy(copy->at, from, e.bytes);
 	memcpy(&e, copy->at, sizeof e);
-	if (e.image_len > STASH_STATE_MAX || e.bytes != stash__entry_bytes(e.npositions, e.image_len) ||
+	if (e.image_len > STASH_STATE_MAX || e.records_bytes % 8 != 0 ||
+	    e.bytes != stash__entry_bytes(e.npositions, (uint64_t)e.records_bytes + e.image_len) ||
 	    e.bytes > copy->room || ((e.flags & STASH__ENTRY_IMAGE) == 0 && e.image_len != 0))
 		return broken("has lengths that do not agree");
 	if (e.checksum != stash__checksum(copy->at, e.bytes, head))
@@ -71,13 +72,19 @@ positions_of(const struct copy *copy)
 	return (const struct stash__position *)(copy->at + sizeof(struct stash__entry));
 }
 
+static const unsigned char *
+records_of(const struct copy *copy, const struct stash__entry *e)
+{
+	return (const unsigned char *)(positions_of(copy) + e->npositions);
+}
+
 const void *
 stash__entry_image(const struct copy *copy)
 {
 	struct stash__entry e;
 
 	memcpy(&e, copy->at, sizeof e);
-	return positions_of(copy) + e.npositions;
+	return records_of(copy, &e) + e.records_bytes;
 }
 
 /* ---- validate ---- */
@@ -147,12 +154,13 @@ apply_layout(struct slot *slot)
 	    &slot->out.page->layout_version, memory_order_relaxed);
 }
 
-/* Returns how many messages were handled well: one that was set aside is only refused. */
+/* Returns how many messages were handled well: one that was set aside is only refused, one's own are counted by who
+ * takes them. */
 static uint64_t
 apply_position(struct slot *slot, const struct stash__position *p)
 {
 	struct stash__row *row = &slot->rows[p->place];
-	uint64_t handled = p->req_count - row->req_count;
+	uint64_t handled = row->used == STASH__USE_IN ? p->req_count - row->req_count : 0;
 
 	if (row->aside != 0 && row->aside <= p->req_count) {
 		row->aside = 0;
@@ -175,6 +183,10 @@ is_past(const struct slot *slot, const struct stash__entry *e)
 
 	if (place == STASH__PLACE_NONE)
 		return (e->flags & STASH__ENTRY_INIT) == 0;
+	if (place == STASH__PLACE_RECORD) {
+		uint64_t id;
+		return stash__record_find(slot, (uint32_t)slot->base.again_number, &id) < 0;
+	}
 	return place >= slot->base.nrows || slot->rows[place].used == 0 ||
 	    slot->rows[place].req_count >= slot->base.again_number;
 }
@@ -198,6 +210,7 @@ apply(struct slot *slot, const struct copy *copy, const struct stash__entry *e)
 	}
 	for (uint32_t i = 0; i < e->npositions; i++)
 		handled += apply_position(slot, p++);
+	handled += stash__records_apply(slot, records_of(copy, e), e->records_bytes);
 	if (handled > 0 && (e->flags & STASH__ENTRY_INIT) == 0)
 		base->crashes = 0;
 	if ((base->careful != 0 || base->again_attempts != 0) && is_past(slot, e)) {
@@ -218,12 +231,18 @@ stash__entry_take(struct stash *s, struct slot *slot, uint64_t tail, int64_t t)
 	result = check_entry(slot, &e);
 	if (result == STASH_OK)
 		result = check_positions(slot, &s->entry, &e, ++s->looks);
+	if (result == STASH_OK)
+		result = stash__records_check(slot, records_of(&s->entry, &e), e.records_bytes);
 	if (result < 0)
 		return result;
 	if (e.stamp >= t)
 		return 0;
-	result = stash__slot_reserve(
-	    s, slot, slot->base.nrows, (e.flags & STASH__ENTRY_IMAGE) != 0 ? e.image_len : slot->base.image_len);
+	result = stash__records_room(slot, e.records_bytes);
+	if (result == STASH_OK)
+		result = stash__slot_reserve(s, slot, slot->base.nrows,
+		    stash__slot_payload(
+			slot, (e.flags & STASH__ENTRY_IMAGE) != 0 ? e.image_len : slot->base.image_len) +
+			e.records_bytes);
 	if (result < 0)
 		return result;
 	apply(slot, &s->entry, &e);

@@ -9,7 +9,7 @@
  *   slots.c   the table of slots, their files and maps
  *   found.c   which slots there are at the start
  *   open.c    a slot made, found, grown, closed
- *   channel.c rows of channels in the base
+ *   channel.c rows of channels in the base; record.c the records
  *   commit.c  what has changed, in one transaction; what is done when that fails
  *   cursor.c  the channels' part of it
  *   rows.c    the supervisor's own ring
@@ -69,11 +69,13 @@ struct slot {
 	/* The fold so far.  Its image is in the selected base of `in' and nowhere else. */
 	struct stash__base base;
 	struct stash__row *rows;
-	uint64_t *touched; /* for each row the last look at an entry with it, to find one that is there twice */
-	uint32_t room;	   /* rows there is memory for */
-	uint64_t writer;   /* incarnation of the last entry */
-	uint64_t durable;  /* entry number of the store's row */
-	uint64_t refused;  /* up to this entry number the store can't take it */
+	uint64_t *touched;	/* for each row the last look at an entry with it, to find one that is there twice */
+	uint32_t room;		/* rows there is memory for */
+	unsigned char *records; /* the open ones, base.records_bytes of them */
+	size_t records_room;
+	uint64_t writer;  /* incarnation of the last entry */
+	uint64_t durable; /* entry number of the store's row */
+	uint64_t refused; /* up to this entry number the store can't take it */
 
 	struct stored *stored;
 	uint32_t nstored;
@@ -198,6 +200,12 @@ void stash__slot_break(struct stash *, struct slot *, const char *why);
 int stash__entry_take(struct stash *, struct slot *, uint64_t tail, int64_t t);
 
 const void *stash__entry_image(const struct copy *);
+/* Bytes that the next base has behind its rows, with this image. */
+static inline uint64_t
+stash__slot_payload(const struct slot *slot, uint64_t image_len)
+{
+	return (uint64_t)slot->base.records_bytes + image_len;
+}
 
 /* ---- slots.c ---- */
 struct slot *stash__slot_find(struct stash *, const char *name);
@@ -211,7 +219,7 @@ int stash__slot_map(struct stash *, struct slot *);
 int stash__slot_make(struct stash *, struct slot *, uint64_t ring_bytes, uint64_t image_bytes);
 void stash__slot_unlink(const struct stash *, const char *name);
 /* Sees to it that the next base has room. */
-int stash__slot_reserve(struct stash *, struct slot *, uint32_t rows, uint64_t image_bytes);
+int stash__slot_reserve(struct stash *, struct slot *, uint32_t rows, uint64_t payload);
 int stash__slot_rows(struct slot *, uint32_t rows); /* memory for so many rows */
 /* Writes the base, turns it, gives room in the ring back.  image NULL: as it was.  Room has been reserved. */
 void stash__slot_publish(struct stash *, struct slot *, const void *image);
@@ -238,9 +246,24 @@ int stash__slot_load(struct stash *, struct slot *, struct store_state *);
 int stash__slot_load_stored(struct stash *, struct slot *);
 
 /* ---- channel.c ---- */
-int stash__channel_add(struct stash *, struct slot *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t *place);
+/* use: STASH__USE_IN, STASH__USE_OUT. */
+int stash__channel_add(
+    struct stash *, struct slot *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t use, uint32_t *place);
 int stash__channel_drop(struct stash *, struct slot *, const uint8_t id[STASH__ID]);
 void stash__row_free(struct slot *, uint32_t place);
+
+/* ---- record.c ---- */
+/* Whether the records of an entry may be applied: STASH_E_CORRUPT if not. */
+int stash__records_check(const struct slot *, const unsigned char *records, uint32_t bytes);
+/* Memory for so many more bytes of them. */
+int stash__records_room(struct slot *, size_t more);
+/* Adds and takes away, as an entry says that was checked; returns how many messages were handled well. */
+uint64_t stash__records_apply(struct slot *, const unsigned char *records, uint32_t bytes);
+/* The open record whose id ends in these 32 bits: its kind, *id is all of it; -1: none. */
+int stash__record_find(const struct slot *, uint32_t low, uint64_t *id);
+void stash__record_drop(struct slot *, uint64_t id);
+/* Takes them over from a base. */
+int stash__records_take(struct slot *, const struct stash__base *);
 
 /* ---- commit.c ---- */
 /* Whether somebody waits for the disk, or for room that only a commit makes. */

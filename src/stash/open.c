@@ -63,7 +63,7 @@ make_row(void *arg, const struct store_cursor *c)
 	row->rep_bytes = c->rep_bytes;
 	row->rep_count = c->rep_count;
 	row->uid = c->uid;
-	row->used = 1;
+	row->used = STASH__USE_IN;
 	return add_stored(slot, c);
 }
 
@@ -174,6 +174,7 @@ grow(struct stash *s, struct slot *slot, uint64_t image_bytes, uint64_t ring_byt
 
 	if (image_bytes < slot->base.image_len)
 		image_bytes = slot->base.image_len;
+	image_bytes = stash__slot_payload(slot, image_bytes);
 	for (int i = 0; i < 2 && result == STASH_OK; i++) {
 		uint64_t other = STASH__RING_BYTES(slot->in.page->bases[atomic_load(&slot->in.page->base_now) & 1]);
 

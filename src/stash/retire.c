@@ -75,11 +75,23 @@ is_beyond(const struct slot *slot, uint64_t hand, uint64_t *number)
 	uint32_t place = STASH__HAND_PLACE(hand);
 	int32_t ahead;
 
+	if (place == STASH__PLACE_RECORD)
+		return stash__record_find(slot, STASH__HAND_NUMBER(hand), number) >= 0;
 	if (hand == 0 || place == STASH__PLACE_NONE || place >= slot->base.nrows || slot->rows[place].used == 0)
 		return false;
 	ahead = (int32_t)(STASH__HAND_NUMBER(hand) - (uint32_t)slot->rows[place].req_count);
 	*number = slot->rows[place].req_count + (uint64_t)(int64_t)ahead;
 	return ahead > 0;
+}
+
+/* A continue is no message but a part of what asked for it, like init: it runs until it has run. */
+static bool
+is_continue(const struct slot *slot, const struct verdict *v)
+{
+	uint64_t id;
+
+	return v->place == STASH__PLACE_RECORD &&
+	    stash__record_find(slot, (uint32_t)v->number, &id) == STASH__RECORD_CONTINUE;
 }
 
 static void
@@ -100,7 +112,8 @@ judge(const struct slot *slot, const struct death *d, uint32_t max_attempts, str
 		return;
 	}
 	v->attempts++;
-	v->verdict = v->fault || v->attempts >= max_attempts ? STASH__VERDICT_ASIDE : STASH__VERDICT_AGAIN;
+	v->verdict = (v->fault || v->attempts >= max_attempts) && !is_continue(slot, v) ? STASH__VERDICT_ASIDE :
+											  STASH__VERDICT_AGAIN;
 }
 
 /* The verdict in the base: for the next incarnation, and for who asks again. */
@@ -123,7 +136,9 @@ record(struct slot *slot, const struct death *d, const struct verdict *v)
 		}
 		return;
 	}
-	if (v->verdict == STASH__VERDICT_ASIDE)
+	if (v->verdict == STASH__VERDICT_ASIDE && v->place == STASH__PLACE_RECORD)
+		stash__record_drop(slot, v->number);
+	else if (v->verdict == STASH__VERDICT_ASIDE)
 		slot->rows[v->place].aside = v->number;
 	base->careful = 1;
 	base->again_place = v->place;
@@ -160,7 +175,8 @@ fold_whole(struct stash *s, struct slot *slot)
 		}
 	}
 	if (result >= 0)
-		result = stash__slot_reserve(s, slot, slot->base.nrows, slot->base.image_len);
+		result = stash__slot_reserve(
+		    s, slot, slot->base.nrows, stash__slot_payload(slot, slot->base.image_len));
 	return result < 0 ? result : STASH_OK;
 }
 

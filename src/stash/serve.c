@@ -89,10 +89,10 @@ add_channels(struct stash *s, const struct slot *slot)
 	uint32_t total = 0, listed = 0;
 
 	for (uint32_t i = 0; i < slot->base.nrows; i++)
-		total += slot->rows[i].used;
+		total += slot->rows[i].used == STASH__USE_IN;
 	stash_buf_add_int(&s->message, total);
 	for (uint32_t i = 0; i < slot->base.nrows && listed < STASH__S_CHANNELS; i++) {
-		if (slot->rows[i].used == 0)
+		if (slot->rows[i].used != STASH__USE_IN)
 			continue;
 		stash_buf_add_bytes(&s->message, slot->rows[i].id, STASH__ID);
 		stash_buf_add_int(&s->message, i);
@@ -196,10 +196,11 @@ serve_channel(struct stash *s, struct request *r)
 	struct slot *slot = find(s, stash_view_text(&r->view));
 	const uint8_t *id = read_id(r);
 	uint32_t uid = (uint32_t)stash__view_range(&r->view, 0, UINT32_MAX), place = 0;
+	uint32_t use = (uint32_t)stash__view_range(&r->view, STASH__USE_IN, STASH__USE_OUT);
 	int result = id == NULL ? STASH_E_PROTO : check_end(r);
 
 	if (result == STASH_OK)
-		result = slot == NULL ? STASH_E_NOENT : stash__channel_add(s, slot, id, uid, &place);
+		result = slot == NULL ? STASH_E_NOENT : stash__channel_add(s, slot, id, uid, use, &place);
 	stash__answer(s, STASH__S_ROW, r->number, result);
 	if (result == STASH_OK)
 		stash_buf_add_int(&s->message, place);

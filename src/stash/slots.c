@@ -71,6 +71,7 @@ stash__slot_remove(struct stash *s, struct slot *slot)
 	if (slot->bell >= 0)
 		close(slot->bell);
 	free(slot->rows);
+	free(slot->records);
 	free(slot->touched);
 	free(slot->stored);
 	free(slot);
@@ -220,6 +221,8 @@ take_base(struct slot *slot)
 	result = stash__slot_rows(slot, base->nrows + 1); /* never none */
 	if (result == STASH_OK)
 		memcpy(slot->rows, stash__base_rows(base), base->nrows * sizeof *slot->rows);
+	if (result == STASH_OK)
+		result = stash__records_take(slot, base);
 	free(base);
 	slot->writer = slot->base.fence;
 	slot->persist = atomic_load(&slot->in.page->no_persist) == 0;
@@ -295,20 +298,20 @@ stash__slot_image(const struct slot *slot)
 
 /* By half at least: what a base outgrows stays in the file, unused. */
 int
-stash__slot_reserve(struct stash *s, struct slot *slot, uint32_t rows, uint64_t image_bytes)
+stash__slot_reserve(struct stash *s, struct slot *slot, uint32_t rows, uint64_t payload)
 {
 	uint32_t idle = 1 - (atomic_load_explicit(&slot->in.page->base_now, memory_order_relaxed) & 1);
-	uint64_t room = STASH__RING_BYTES(slot->in.page->bases[idle]), need = stash__base_bytes(rows, image_bytes);
+	uint64_t room = STASH__RING_BYTES(slot->in.page->bases[idle]), need = stash__base_bytes(rows, payload);
 	int result;
 
 	if (need <= room)
 		return STASH_OK;
 	if (need < room + room / 2)
-		image_bytes += room + room / 2 - need;
+		payload += room + room / 2 - need;
 	slot->in.fd = stash__slot_file_open(s, slot->name, "in", O_RDWR);
 	if (slot->in.fd < 0)
 		return slot->in.fd;
-	result = stash__in_grow(&slot->in, rows, image_bytes);
+	result = stash__in_grow(&slot->in, rows, payload);
 	close(slot->in.fd);
 	slot->in.fd = -1;
 	return result;
@@ -318,7 +321,7 @@ void
 stash__slot_publish(struct stash *s, struct slot *slot, const void *image)
 {
 	int result = stash__base_write(
-	    &slot->in, &slot->base, slot->rows, image != NULL ? image : stash__slot_image(slot));
+	    &slot->in, &slot->base, slot->rows, slot->records, image != NULL ? image : stash__slot_image(slot));
 
 	STASH_ASSERT(result == STASH_OK); /* room was reserved */
 	STASH_POINT("stash_before_turn");

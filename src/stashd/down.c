@@ -56,7 +56,7 @@ find_row(const struct stash__base *base, const struct channel *c)
 	if (base == NULL || c->place >= base->nrows)
 		return NULL;
 	row = &stash__base_rows(base)[c->place];
-	return row->used != 0 && memcmp(row->id, c->id, STASH__ID) == 0 ? row : NULL;
+	return row->used == STASH__USE_IN && memcmp(row->id, c->id, STASH__ID) == 0 ? row : NULL;
 }
 
 int
@@ -77,7 +77,8 @@ publish(struct channel *c, const struct stash__row *row)
 {
 	struct stash__channel map;
 	uint64_t tail = row->rep_bytes;
-	int result = stash__channel_map(&map, c->memfd);
+	int result = c->way != NULL && !c->stand_in ? stash__channel_map_file(&map, c->memfd) :
+						      stash__channel_map(&map, c->memfd);
 
 	if (result < 0)
 		return result;

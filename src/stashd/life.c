@@ -188,6 +188,7 @@ send_start(const struct life *l)
 	stash_buf_add_bytes(buf, w->name, strlen(w->name)); /* an argument need not be UTF-8 */
 	for (int i = 0; i < w->plan.nargs; i++)
 		stash_buf_add_bytes(buf, w->plan.args[i], strlen(w->plan.args[i]));
+	stash_buf_add_text(buf, l->server->dir);
 	result = open_slot_fds(w, fds);
 	if (result == 0)
 		result = mail_send(l->control, buf, fds, fds[START_STATUS] >= 0 ? START_FDS : START_STATUS);
@@ -314,8 +315,10 @@ let_go(struct life *l)
 	}
 	STASH_POINT("sup_before_go");
 	life_say(l, mail_begin(STASH__W_GO, 0), NULL, 0);
-	if (linked)
+	if (linked) {
+		ways_tell_all(l);
 		mailroom_attach_all(l);
+	}
 	STASH_POINT("sup_after_go");
 }
 

@@ -187,6 +187,9 @@ open_dirs(struct server *s)
 	s->slot_fd = openat(s->run_fd, STASH__SLOT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->slot_fd < 0)
 		return stash__fail_errno("%s/" STASH__SLOT_DIR ": can't be opened", s->run_dir);
+	s->way_fd = openat(s->run_fd, STASH__WAY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->way_fd < 0)
+		return stash__fail_errno("%s/" STASH__WAY_DIR ": can't be opened", s->run_dir);
 	return stash__boot_id(s->origin.boot_id);
 }
 
@@ -218,7 +221,7 @@ fill(struct server *s, const struct server_job *job, uint64_t starts)
 	s->starts = starts;
 	s->phase = SERVER_BOOT;
 	s->began_ns = stash__now_ns();
-	s->run_fd = s->slot_fd = s->signals_fd = s->broker.fd = -1;
+	s->run_fd = s->slot_fd = s->way_fd = s->signals_fd = s->broker.fd = -1;
 	s->keep.fd = -1;
 	memcpy(s->origin.store_id, job->store_id, STASH__ID);
 	TAILQ_INIT(&s->broker.peers);
@@ -277,8 +280,8 @@ tear_down(struct server *s)
 	spawn_teardown();
 	if (s->events != NULL)
 		event_base_free(s->events);
-	for (int fd = 0; fd < 3; fd++) {
-		const int fds[] = { s->run_fd, s->slot_fd, s->signals_fd };
+	for (int fd = 0; fd < 4; fd++) {
+		const int fds[] = { s->run_fd, s->slot_fd, s->way_fd, s->signals_fd };
 
 		if (fds[fd] >= 0)
 			close(fds[fd]);

@@ -55,6 +55,8 @@ note_with_keeper(const struct channel *c)
 	const int fds[] = { c->memfd, c->bell };
 	char key[KEY_MAX];
 
+	if (c->way != NULL)
+		return; /* a file, which is found */
 	make_key(c, key);
 	keep_store(&c->worker->server->keep, key, 0, fds, 2);
 }
@@ -111,6 +113,8 @@ static void
 destroy(struct channel *c)
 {
 	leave_peer(c);
+	if (c->way != NULL)
+		ways_channel_gone(c);
 	LIST_REMOVE(c, of_worker);
 	RB_REMOVE(channel_ids, &c->worker->server->channels, c);
 	close_ends(c);
@@ -124,7 +128,8 @@ mailroom_drop(struct channel *c)
 	char key[KEY_MAX];
 
 	make_key(c, key);
-	keep_drop(&s->keep, key);
+	if (c->way == NULL)
+		keep_drop(&s->keep, key);
 	stashlink_forget(&s->stash, c);
 	destroy(c);
 }
@@ -153,6 +158,7 @@ attach(struct life *l, const struct channel *c)
 	stash_buf_add_int(buf, c->gone);
 	stash_buf_add_int(buf, c->uid);
 	stash_buf_add_int(buf, c->pid);
+	stash_buf_add_int(buf, c->way != NULL && !c->stand_in);
 	life_say(l, buf, fds, c->bell >= 0 ? 2 : 1);
 }
 
@@ -178,6 +184,7 @@ stand_in(struct channel *c)
 		result = stash__channel_make(c->id, 0, &c->memfd);
 	if (result < 0)
 		return result;
+	c->stand_in = true;
 	page = stash__map(c->memfd, 0, STASH__PAGE, true, "a channel");
 	if (page == NULL) {
 		close_ends(c);
@@ -204,9 +211,8 @@ attach_stand_in(struct life *l, struct channel *c)
 		stash__log(LOG_ERR, "%s: a channel can't be let go yet: %s", c->worker->name, stash_errmsg());
 }
 
-/* Its client is dead, or was silent for too long. */
-static void
-let_go(struct channel *c)
+void
+mailroom_let_go(struct channel *c)
 {
 	struct life *l = serving(c->worker);
 	bool attached = c->memfd >= 0;
@@ -295,6 +301,8 @@ answer(struct channel *c, int error, const char *text)
 	struct stash_buf *buf;
 	int fds[3], page;
 
+	if (c->way != NULL)
+		ways_placed(c, error, text);
 	if (p == NULL || !c->wanted)
 		return;
 	c->wanted = false;
@@ -375,12 +383,12 @@ on_row(void *arg, int error, const char *text, struct mail *m)
 		if (l != NULL)
 			attach(l, c);
 		else
-			let_go(c);
+			mailroom_let_go(c);
 		return;
 	}
 	if (l == NULL && c->worker->status == STASH_STOPPED) {
 		answer(c, STASH_E_DOWN, "the worker is stopped, and won't come back by itself");
-		let_go(c);
+		mailroom_let_go(c);
 		return;
 	}
 	if (l != NULL)
@@ -391,8 +399,6 @@ on_row(void *arg, int error, const char *text, struct mail *m)
 void
 mailroom_open(struct peer *p, uint64_t number, struct worker *w, uint64_t ring_bytes)
 {
-	struct stashlink *k = &p->server->stash;
-	struct stash_buf *buf;
 	struct channel *c;
 	uint8_t id[STASH__ID];
 
@@ -412,14 +418,37 @@ mailroom_open(struct peer *p, uint64_t number, struct worker *w, uint64_t ring_b
 	c->number = number;
 	c->wanted = true;
 	LIST_INSERT_HEAD(&p->channels, c, of_peer);
-	buf = stashlink_begin(k, STASH__S_CHANNEL);
-	stash_buf_add_text(buf, w->name);
-	stash_buf_add_bytes(buf, id, STASH__ID);
-	stash_buf_add_int(buf, p->uid);
-	if (stashlink_send(k, buf, -1, on_row, c) == 0) {
-		answer(c, STASH_E_NOMEM, "no memory");
-		destroy(c);
-	}
+	(void)mailroom_place(c);
+}
+
+int
+mailroom_place(struct channel *c)
+{
+	struct stashlink *k = &c->worker->server->stash;
+	struct stash_buf *buf = stashlink_begin(k, STASH__S_CHANNEL);
+
+	stash_buf_add_text(buf, c->worker->name);
+	stash_buf_add_bytes(buf, c->id, STASH__ID);
+	stash_buf_add_int(buf, c->uid);
+	stash_buf_add_int(buf, STASH__USE_IN);
+	if (stashlink_send(k, buf, -1, on_row, c) != 0)
+		return 0;
+	answer(c, STASH_E_NOMEM, "no memory");
+	destroy(c);
+	return STASH_E_NOMEM;
+}
+
+struct channel *
+mailroom_way(struct worker *w, const uint8_t id[STASH__ID], uint32_t pid, int file, int bell, struct worker_way *way)
+{
+	struct channel *c = create(w, id, getuid(), pid);
+
+	if (c == NULL)
+		return NULL;
+	c->memfd = file;
+	c->bell = bell;
+	c->way = way;
+	return c;
 }
 
 /* The client's own memfd, for a channel that the keeper doesn't have any more. */
@@ -453,7 +482,8 @@ mailroom_present(struct peer *p, uint64_t number, const uint8_t id[STASH__ID], s
 	bool fresh;
 
 	/* A row that isn't there, or isn't this user's, is a channel that nobody knows. */
-	if (c == NULL || w == NULL || c->worker != w || c->gone || !c->placed || (c->uid != p->uid && p->uid != 0)) {
+	if (c == NULL || w == NULL || c->worker != w || c->gone || c->way != NULL || !c->placed ||
+	    (c->uid != p->uid && p->uid != 0)) {
 		peer_result(p, STASH__B_CHANNEL, number, STASH_E_PROTO,
 		    "the channel isn't known here any more: what became of its calls isn't known");
 		return;
@@ -481,7 +511,7 @@ mailroom_close(struct peer *p, const uint8_t id[STASH__ID])
 	if (c == NULL || c->peer != p)
 		return;
 	leave_peer(c);
-	let_go(c);
+	mailroom_let_go(c);
 }
 
 void
@@ -491,7 +521,7 @@ mailroom_peer_gone(struct peer *p)
 
 	while ((c = LIST_FIRST(&p->channels)) != NULL) {
 		leave_peer(c);
-		let_go(c);
+		mailroom_let_go(c);
 	}
 }
 
@@ -532,7 +562,7 @@ mailroom_rows_known(struct worker *w)
 	for (c = LIST_FIRST(&w->channels); c != NULL; c = next) {
 		next = LIST_NEXT(c, of_worker);
 		/* Its row was deleted, and nobody had time to note it. */
-		if (!c->placed && c->peer == NULL && !c->wanted)
+		if (!c->placed && c->peer == NULL && !c->wanted && (c->way == NULL || c->way->ready))
 			mailroom_drop(c);
 	}
 }
@@ -557,14 +587,14 @@ mailroom_tick(struct server *s, int64_t now)
 
 	for (c = RB_MIN(channel_ids, &s->channels); c != NULL; c = next) {
 		next = RB_NEXT(channel_ids, &s->channels, c);
-		if (c->peer != NULL || !c->placed || (c->gone && c->memfd >= 0))
+		if (c->peer != NULL || !c->placed || (c->gone && c->memfd >= 0) || (c->way != NULL && !c->gone))
 			continue;
 		if (now - c->silent_since < GRACE_NS && !c->gone && !is_abandoned(c))
 			continue;
 		/* Marked first: a client that comes back finds the mark, and opens another one. */
 		if (!c->gone)
 			mailroom_tell_down(c, STASH_E_PROTO, "its client was silent for too long");
-		let_go(c);
+		mailroom_let_go(c);
 	}
 }
 

@@ -352,7 +352,7 @@ write_put(struct program *p, struct put *put)
 	memset(page->layout, 0, sizeof(page->layout));
 	memcpy(page->layout, LAYOUT, sizeof(LAYOUT));
 	atomic_store(&page->layout_version, 1);
-	stash__entry_submit(&p->out, &head, NULL, put->data);
+	stash__entry_submit(&p->out, &head, NULL, NULL, put->data);
 	p->entry++;
 	p->version++;
 	put->entry = p->entry;

@@ -127,12 +127,16 @@ rundir_has_slots(const char *run_dir)
 static int
 make(const char *run_dir)
 {
+	static const char *const below[] = { STASH__SLOT_DIR, STASH__WAY_DIR };
 	char path[PATH_MAX];
 	int result = have_dir(run_dir, 0700);
 
-	if (result == 0 && snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) >= (int)sizeof(path))
-		result = stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", run_dir);
-	return result < 0 ? result : have_dir(path, 0700);
+	for (size_t i = 0; result == 0 && i < sizeof(below) / sizeof(below[0]); i++) {
+		if (snprintf(path, sizeof(path), "%s/%s", run_dir, below[i]) >= (int)sizeof(path))
+			return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", run_dir);
+		result = have_dir(path, 0700);
+	}
+	return result;
 }
 
 /* Where it is to be from now on. */
@@ -185,6 +189,24 @@ rundir_prepare(const char *dir, const char *asked, struct stash__info *info)
 	return result;
 }
 
+/* Files between workers, which mean nothing without the slots. */
+static void
+clean_ways(const char *run_dir)
+{
+	char path[PATH_MAX];
+	struct dirent *entry;
+	DIR *dir;
+
+	if (snprintf(path, sizeof(path), "%s/" STASH__WAY_DIR, run_dir) >= (int)sizeof(path) ||
+	    (dir = opendir(path)) == NULL)
+		return;
+	while ((entry = readdir(dir)) != NULL)
+		if (entry->d_name[0] != '.')
+			(void)unlinkat(dirfd(dir), entry->d_name, 0);
+	closedir(dir);
+	(void)rmdir(path);
+}
+
 void
 rundir_clean(const char *run_dir)
 {
@@ -194,5 +216,6 @@ rundir_clean(const char *run_dir)
 		(void)unlink(path);
 	if (snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) < (int)sizeof(path))
 		(void)rmdir(path);
+	clean_ways(run_dir);
 	(void)rmdir(run_dir);
 }

@@ -13,6 +13,7 @@
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
+ *   ways.c       channels from worker to worker
  */
 #ifndef STASHD_SERVER_H
 #define STASHD_SERVER_H
@@ -49,6 +50,7 @@ struct life;
 struct channel;
 struct program;
 struct put;
+struct worker_way;
 struct peer;
 struct wait;
 
@@ -151,8 +153,9 @@ struct worker {
 	struct life *ahead;	 /* made before its START; NULL: none */
 	LIST_HEAD(, life) dying;
 	LIST_HEAD(, channel) channels;
-	TAILQ_HEAD(, wait) waits; /* clients that wait until it runs */
-	bool down_due;		  /* no next one comes: its channels go, as soon as the last one is retired */
+	LIST_HEAD(, worker_way) ways; /* from it to others */
+	TAILQ_HEAD(, wait) waits;     /* clients that wait until it runs */
+	bool down_due;		      /* no next one comes: its channels go, as soon as the last one is retired */
 };
 RB_HEAD(worker_names, worker);
 RB_HEAD(worker_nodes, worker);
@@ -214,10 +217,12 @@ struct channel {
 	uint8_t id[STASH__ID];
 	int memfd, bell; /* the client's */
 	uint32_t place, uid, pid;
-	bool placed;	/* the row is made */
-	bool gone;	/* the client is dead: the worker is to delete the row */
-	bool wanted;	/* peer waits for CHANNEL with this number */
-	bool presented; /* that was a PRESENT */
+	bool placed;		/* the row is made */
+	bool gone;		/* the client is dead: the worker is to delete the row */
+	bool wanted;		/* peer waits for CHANNEL with this number */
+	bool presented;		/* that was a PRESENT */
+	struct worker_way *way; /* its client is another worker; NULL: a process of its own */
+	bool stand_in;		/* memfd is an empty one */
 	uint64_t number, ring_bytes;
 	int64_t silent_since; /* nobody has presented it since */
 };
@@ -246,6 +251,38 @@ void mailroom_drop(struct channel *);	    /* the row is gone: frees it, here and
 void mailroom_delete_row(struct channel *); /* no worker runs: by the stash, then drop */
 void mailroom_tell_down(struct channel *, int error, const char *text);
 void mailroom_free(struct server *);
+
+/* The channel of a way, to the worker at its other end; the descriptors are its own from now on.  NULL: no memory. */
+struct channel *mailroom_way(
+    struct worker *, const uint8_t id[STASH__ID], uint32_t pid, int file, int bell, struct worker_way *);
+/* Has its row made; then ways_placed() is told. */
+int mailroom_place(struct channel *);
+/* Its client is dead, or was silent for too long: the worker handles what is there and deletes the row. */
+void mailroom_let_go(struct channel *);
+
+/* ---- ways (ways.c): of a worker's name, over all its incarnations ---- */
+
+struct worker_way {
+	LIST_ENTRY(worker_way) of_worker;
+	struct worker *from;
+	struct channel *channel; /* at the other end; NULL: it is over there */
+	uint8_t id[STASH__ID];
+	bool ready;			/* both rows are made */
+	char asked[STASH_NAME_MAX + 1]; /* as it was asked for; "": nobody waits */
+};
+
+/* A worker asks for one: answered by WAY_TO, now or later. */
+void ways_ask(struct life *, const char *name);
+/* To an incarnation that was just let go: all that the name has. */
+void ways_tell_all(struct life *);
+void ways_over(struct life *, const uint8_t id[STASH__ID]);
+void ways_placed(struct channel *, int error, const char *text);
+void ways_channel_gone(struct channel *);
+/* No incarnation of it will ever come. */
+void ways_owner_gone(struct worker *);
+/* Those that an earlier supervisor has made; of names that nobody has, they are deleted. */
+int ways_find(struct server *);
+void ways_free(struct worker *);
 
 /* All channels of a worker that won't come back: what is safe is published, the rest is told that it is down. */
 void down_worker(struct worker *);
@@ -450,7 +487,7 @@ struct server {
 	struct sup_spec *tree; /* the config's */
 	const char *dir, *run_dir;
 	struct stash__origin origin;
-	int run_fd, slot_fd, lock_fd;
+	int run_fd, slot_fd, way_fd, lock_fd;
 	sigset_t child_mask; /* of workers */
 	uint64_t starts;     /* supervisors there were, this one included */
 	enum server_phase phase;

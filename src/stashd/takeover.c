@@ -225,6 +225,8 @@ begin_first(struct server *s, struct rowset *rows)
 	int result;
 
 	result = expect_all(s, s->tree, s->tree->id);
+	if (result == 0)
+		result = ways_find(s);
 	if (result < 0)
 		return result;
 	/* Numbers go on where they stood. */
@@ -442,6 +444,9 @@ begin_successor(struct server *s, struct rowset *rows)
 		return result;
 	rowset_note_parts(rows, s);
 	adopt_kept(s);
+	result = ways_find(s);
+	if (result < 0)
+		return result;
 	RB_FOREACH(w, worker_names, &s->names) {
 		uint64_t last = rowset_incarnation(rows, w->name);
 

@@ -105,6 +105,15 @@ on_refused(struct life *l, struct mail *m)
 }
 
 static void
+on_way(struct life *l, struct mail *m)
+{
+	const char *name = stash_view_text(&m->view);
+
+	if (stash_view_end(&m->view) == 0)
+		ways_ask(l, name);
+}
+
+static void
 on_log(struct life *l, struct mail *m)
 {
 	int priority = (int)stash__view_range(&m->view, LOG_EMERG, LOG_DEBUG);
@@ -139,6 +148,14 @@ handle(struct life *l, struct mail *m)
 		break;
 	case STASH__W_REFUSED:
 		on_refused(l, m);
+		break;
+	case STASH__W_WAY:
+		on_way(l, m);
+		break;
+	case STASH__W_WAY_OVER:
+		id = read_id(m);
+		if (id != NULL && stash_view_end(&m->view) == 0)
+			ways_over(l, id);
 		break;
 	case STASH__W_LOG:
 		on_log(l, m);

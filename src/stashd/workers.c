@@ -93,6 +93,7 @@ worker_get(struct server *s, const char *name)
 	w->bell = -1;
 	LIST_INIT(&w->dying);
 	LIST_INIT(&w->channels);
+	LIST_INIT(&w->ways);
 	TAILQ_INIT(&w->waits);
 	RB_INSERT(worker_names, &s->names, w);
 	return w;
@@ -230,7 +231,7 @@ read_rows(struct worker *w, int fd)
 	for (uint32_t i = 0; i < base->nrows; i++) {
 		const struct stash__row *row = &stash__base_rows(base)[i];
 
-		if (row->used != 0)
+		if (row->used == STASH__USE_IN)
 			mailroom_row(w, row->id, i, row->uid);
 	}
 	free(base);
@@ -378,6 +379,8 @@ worker_status(struct worker *w, enum stash_status status, bool gone)
 	/* STOPPED: no next one comes by itself; whoever waits has to be told, the rest goes with the last process. */
 	w->down_due = status == STASH_STOPPED;
 	peers_worker_status(w, gone);
+	if (gone)
+		ways_owner_gone(w);
 	if (w->down_due)
 		life_go_on(w);
 }
@@ -395,6 +398,7 @@ worker_free(struct worker *w)
 		LIST_REMOVE(l, link);
 		life_free(l);
 	}
+	ways_free(w);
 	RB_REMOVE(worker_names, &w->server->names, w);
 	program_free(w);
 	if (w->bell >= 0)

@@ -2,6 +2,7 @@
 /*
  * api.c: what callbacks may call (stash/worker.h), but for timers and posts.
  */
+#include <bsd/string.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/name.h"
 #include "worker/worker.h"
 
 int
@@ -152,6 +154,22 @@ stash_fail(struct stash_worker *w, const char *fmt, ...)
 	va_end(ap);
 	w->failed_in_words = true;
 	return result;
+}
+
+int
+stash_continue(struct stash_worker *w, const char *tag)
+{
+	int result = stash__worker_in_callback(w, "stash_continue");
+
+	if (result == STASH_OK)
+		result = stash__check_tag(tag);
+	if (result == STASH_OK && w->behaviour->handle_continue == NULL)
+		result = stash__fail(
+		    STASH_E_INVAL, "stash_continue(): the behaviour %s has no handle_continue", w->behaviour->name);
+	if (result < 0)
+		return result;
+	strlcpy(w->continue_tag, tag, sizeof w->continue_tag);
+	return STASH_CONTINUE;
 }
 
 const char *

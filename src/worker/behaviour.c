@@ -22,8 +22,8 @@ stash__behaviour_take(struct stash_behaviour *to, const struct stash_behaviour *
 	if (to->state_size > STASH_STATE_MAX)
 		return stash__fail(STASH_E_INVAL, "behaviour %s: a state of %zu bytes is too large; %d is the limit",
 		    to->name, to->state_size, STASH_STATE_MAX);
-	if (to->commit > STASH_COMMIT_TERMINATE || to->snapshot_every != 0 || to->handle_continue != NULL ||
-	    to->check_state != NULL || to->apply != NULL)
+	if (to->commit > STASH_COMMIT_TERMINATE || to->snapshot_every != 0 || to->check_state != NULL ||
+	    to->apply != NULL)
 		return stash__fail(STASH_E_INVAL, "behaviour %s: uses what is reserved for a later version", to->name);
 	if ((to->encode == NULL) != (to->decode == NULL))
 		return stash__fail(STASH_E_INVAL, "behaviour %s: has %s, but not %s: both or none", to->name,

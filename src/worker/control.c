@@ -116,7 +116,7 @@ read_args(struct stash_worker *w, struct stash_view *v)
 		if (w->start.argv[w->start.argc] == NULL)
 			return STASH_E_NOMEM;
 	}
-	return stash_view_end(v);
+	return v->error;
 }
 
 static int
@@ -138,7 +138,7 @@ read_start(struct stash_worker *w, struct stash_view *v)
 	s->no_persist = stash_view_int(v) != 0;
 	(void)stash_view_int(v); /* max_attempts: the stash's business */
 	s->spin_ns = stash_view_int(v);
-	if (read_args(w, v) < 0)
+	if (read_args(w, v) < 0 || (w->dir = strdup(stash_view_text(v))) == NULL || stash_view_end(v) < 0)
 		return stash__fail(STASH_E_PROTO, "the supervisor's START can't be understood");
 	return STASH_OK;
 }
@@ -208,17 +208,23 @@ stash__control_go(struct stash_worker *w)
 static void
 on_attach(struct stash_worker *w, struct incoming *in)
 {
+	struct offer o = { .memfd = in->fds[0], .bell = -1 };
 	size_t id_len = 0;
 	const void *id = stash_view_bytes(&in->view, &id_len);
-	uint32_t place = (uint32_t)stash_view_int(&in->view);
-	bool gone = stash_view_int(&in->view) != 0;
-	uint32_t uid = (uint32_t)stash_view_int(&in->view), pid = (uint32_t)stash_view_int(&in->view);
 
-	if (stash_view_end(&in->view) < 0 || id_len != STASH__ID || in->nfds < 1 || (!gone && in->nfds < 2))
+	o.place = (uint32_t)stash_view_int(&in->view);
+	o.gone = stash_view_int(&in->view) != 0;
+	o.uid = (uint32_t)stash_view_int(&in->view);
+	o.pid = (uint32_t)stash_view_int(&in->view);
+	o.file = stash_view_int(&in->view) != 0;
+	if (stash_view_end(&in->view) < 0 || id_len != STASH__ID || in->nfds < 1 || (!o.gone && in->nfds < 2))
 		return;
 	if (stash__mailbox_find(w, id) != NULL)
 		return; /* attached already: left as it is */
-	(void)stash__mailbox_attach(w, id, place, gone, uid, pid, in->fds[0], in->nfds > 1 ? take_fd(in, 1) : -1);
+	memcpy(o.id, id, STASH__ID);
+	if (in->nfds > 1)
+		o.bell = take_fd(in, 1);
+	(void)stash__mailbox_attach(w, &o);
 }
 
 static void
@@ -281,6 +287,12 @@ handle(struct stash_worker *w, struct incoming *in)
 		break;
 	case STASH__W_FIELDS:
 		on_fields(w, in);
+		break;
+	case STASH__W_WAY_TO:
+		stash__way_told(w, &in->view, in->fds, in->nfds);
+		break;
+	case STASH__W_WAYS:
+		stash__ways_told(w);
 		break;
 	default: /* a later supervisor's message that this library doesn't know */
 		break;
@@ -453,6 +465,20 @@ stash__control_refused(struct stash_worker *w, const uint8_t id[STASH__ID], int 
 	(void)stash_buf_add_bytes(out, id, STASH__ID);
 	(void)stash_buf_add_int(out, error);
 	(void)stash_buf_add_text(out, copy);
+	(void)say(w);
+}
+
+void
+stash__control_way(struct stash_worker *w, const char *name)
+{
+	(void)stash_buf_add_text(compose(w, STASH__W_WAY), name);
+	(void)say(w);
+}
+
+void
+stash__control_way_over(struct stash_worker *w, const uint8_t id[STASH__ID])
+{
+	(void)stash_buf_add_bytes(compose(w, STASH__W_WAY_OVER), id, STASH__ID);
 	(void)say(w);
 }
 

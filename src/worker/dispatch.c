@@ -39,6 +39,10 @@ callback(struct stash_worker *w, const struct stash_msg *msg)
 	const struct stash_behaviour *b = w->behaviour;
 
 	switch (msg->kind) {
+	case STASH__KIND_CONTINUE:
+		return b->handle_continue != NULL ?
+		    b->handle_continue(w, w->state, msg->tag) :
+		    stash_fail(w, "%s is to continue with %s and has no handle_continue", b->name, msg->tag);
 	case STASH_MSG_CALL:
 		return b->handle_call != NULL ? b->handle_call(w, w->state, msg) : STASH_E_UNKNOWN;
 	case STASH_MSG_CAST:
@@ -56,8 +60,24 @@ static void
 keep(struct stash_worker *w)
 {
 	stash__state_keep(w);
-	stash__post_release(w);
 	stash__task_release(w);
+	stash__records_keep(w);
+}
+
+/* The continue that the callback has asked for comes before the next message.  One of init that is due already, since
+ * a predecessor died before it had run, is the same one. */
+static int
+keep_continue(struct stash_worker *w, bool in_init)
+{
+	struct stash__record head = { .kind = STASH__RECORD_CONTINUE };
+	char tag[STASH_TAG_MAX + 1];
+
+	if (w->continue_tag[0] == '\0')
+		return STASH_OK;
+	memcpy(tag, w->continue_tag, sizeof tag);
+	w->continue_tag[0] = '\0';
+	w->cut = true;
+	return in_init && stash__continue_is_due(w, tag) ? STASH_OK : stash__record_add(w, &head, tag, NULL, 0);
 }
 
 /* The callback failed: as if this message had not been.  Those before it count; if they can't be told from it, they
@@ -78,8 +98,9 @@ fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int res
 	text[sizeof text - 1] = '\0';
 	stash__state_restore(w);
 	stash__mailbox_rollback(w);
-	stash__post_drop(w);
 	stash__task_drop(w);
+	stash__ways_rollback(w);
+	stash__records_drop(w);
 	if (mb != NULL) {
 		mb->req_head = w->hand_head;
 		mb->req_count--;
@@ -100,8 +121,11 @@ judge(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int re
 {
 	bool call = msg->kind == STASH_MSG_CALL;
 
-	if (result == STASH_NOREPLY && call) {
+	if (result == STASH_CONTINUE && w->continue_tag[0] != '\0')
+		result = STASH_OK;
+	if (result == STASH_NOREPLY && (call || msg->kind == STASH__KIND_CONTINUE)) {
 		keep(w);
+		(void)keep_continue(w, false);
 		return;
 	}
 	if (result != STASH_OK && result != STASH_STOP && result != STASH_STOP_SHUTDOWN) {
@@ -116,6 +140,8 @@ judge(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int re
 	if (call && !w->replied)
 		(void)stash__mailbox_reply(w, w->from, w->message.head.number, STASH_OK, 0, NULL, 0);
 	keep(w);
+	if (result == STASH_OK)
+		(void)keep_continue(w, false);
 	if (result != STASH_OK) {
 		atomic_store(&w->out.box->asked, result == STASH_STOP ? 1 : 2);
 		w->ending = result;
@@ -131,6 +157,7 @@ stash__dispatch(struct stash_worker *w, const struct stash_msg *msg, uint64_t ha
 	note(w, msg, hand);
 	STASH_POINT("worker_taken");
 	w->replied = w->failed_in_words = false;
+	w->continue_tag[0] = '\0';
 	w->in_callback = true;
 	result = callback(w, msg);
 	w->in_callback = false;
@@ -194,9 +221,9 @@ stash__dispatch_init(struct stash_worker *w)
 		result = w->behaviour->init(w, w->state, &w->init);
 		w->in_callback = false;
 	}
-	if (result == STASH_OK) {
+	if (result == STASH_OK || (result == STASH_CONTINUE && w->continue_tag[0] != '\0')) {
 		keep(w);
-		return STASH_OK;
+		return keep_continue(w, true);
 	}
 	if (result == STASH_IGNORE)
 		return result;
@@ -222,4 +249,5 @@ stash__dispatch_terminate(struct stash_worker *w, enum stash_reason reason)
 	w->behaviour->terminate(w, w->state, reason);
 	w->in_callback = false;
 	keep(w);
+	w->continue_tag[0] = '\0';
 }

@@ -20,6 +20,13 @@ limit(const struct stash_worker *w)
 	return w->careful ? 1 : w->batch_max;
 }
 
+/* Nothing ends the batch yet. */
+static bool
+goes_on(const struct stash_worker *w)
+{
+	return w->ending == 0 && !w->cut;
+}
+
 /* One message from each that has one, beginning where the last pass ended. */
 static unsigned
 pass(struct stash_worker *w)
@@ -28,11 +35,15 @@ pass(struct stash_worker *w)
 
 	if (w->batch < max && stash__timer_run(w))
 		took++;
-	if (w->ending == 0 && w->batch < max && stash__post_run(w))
+	if (goes_on(w) && w->batch < max && stash__post_run(w))
 		took++;
-	if (w->ending == 0 && w->batch < max && stash__task_run(w))
+	if (goes_on(w) && w->batch < max && stash__task_run(w))
 		took++;
-	for (size_t i = 0; i < w->nmailboxes && w->batch < max && w->ending == 0; i++) {
+	if (goes_on(w) && w->batch < max && stash__record_run(w))
+		took++;
+	if (goes_on(w) && w->batch < max && stash__way_run(w))
+		took++;
+	for (size_t i = 0; i < w->nmailboxes && w->batch < max && goes_on(w); i++) {
 		struct mailbox *mb = w->mailboxes[w->turn < w->nmailboxes ? w->turn : 0];
 		w->turn = w->turn + 1 < w->nmailboxes ? w->turn + 1 : 0;
 		if (stash__mailbox_take(w, mb) == 0)
@@ -64,12 +75,15 @@ serve(struct stash_worker *w)
 	int result;
 
 	w->busy_since = w->now;
-	while (w->batch < limit(w) && w->ending == 0 && pass(w) > 0)
+	/* What is due behind a transition comes before the next message, in a batch of its own. */
+	w->cut = stash__continue_run(w);
+	while (w->batch < limit(w) && goes_on(w) && pass(w) > 0)
 		;
+	w->cut = false;
 	batch = w->batch;
 	if (w->ending < 0)
 		return (int)batch; /* dispatch has submitted what came before the failure */
-	if (batch == 0 && !stash__mailbox_reap(w))
+	if (batch == 0 && !stash__mailbox_reap(w) && !stash__records_due(w) && w->touched_ways == 0)
 		return 0;
 	if (batch > 0 && w->alone < ALONE)
 		w->alone++;
@@ -87,7 +101,8 @@ serve(struct stash_worker *w)
 static bool
 ready(struct stash_worker *w)
 {
-	if (stash__crash_told_to_stop() || stash__post_waits(w) || stash__task_waits(w))
+	if (stash__crash_told_to_stop() || stash__post_waits(w) || stash__task_waits(w) || stash__record_waits(w) ||
+	    stash__way_ready(w) || w->touched_ways > 0)
 		return true;
 	if (w->first_pending < w->npending &&
 	    w->pending[w->first_pending].needs <= atomic_load_explicit(&w->in.page->durable, memory_order_acquire))
@@ -169,15 +184,23 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	return mask & 2 ? stash__control_read(w) : STASH_OK;
 }
 
+static int64_t
+next_due(struct stash_worker *w)
+{
+	int64_t timer = stash__timer_next(w), task = stash__task_next(w), request = stash__record_deadline(w);
+	int64_t first = timer < task ? timer : task;
+
+	return first < request ? first : request;
+}
+
 /* With nothing to do: a look, a sleep. */
 static int
 idle(struct stash_worker *w)
 {
-	int64_t timer = stash__timer_next(w), task = stash__task_next(w);
 	int result = STASH_OK;
 
 	if (!may_spin(w) || !spin(w))
-		result = stash__worker_sleep(w, STASH__PHASE_IDLE, timer < task ? timer : task, ready);
+		result = stash__worker_sleep(w, STASH__PHASE_IDLE, next_due(w), ready);
 	w->last_gap = w->now - w->idle_since;
 	return result;
 }

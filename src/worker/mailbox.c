@@ -29,7 +29,7 @@ static int
 make_room(struct stash_worker *w)
 {
 	size_t room = w->room_mailboxes == 0 ? 16 : w->room_mailboxes * 2;
-	void *mailboxes, *touched, *positions;
+	void *mailboxes, *touched;
 
 	if (w->nmailboxes < w->room_mailboxes)
 		return STASH_OK;
@@ -39,10 +39,7 @@ make_room(struct stash_worker *w)
 	touched = reallocarray(w->touched, room, sizeof(struct mailbox *));
 	if (touched != NULL)
 		w->touched = touched;
-	positions = reallocarray(w->positions, room, sizeof(struct stash__position));
-	if (positions != NULL)
-		w->positions = positions;
-	if (mailboxes == NULL || touched == NULL || positions == NULL)
+	if (mailboxes == NULL || touched == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for %zu channels", room);
 	w->room_mailboxes = room;
 	return STASH_OK;
@@ -62,7 +59,7 @@ find_row(struct stash_worker *w, uint32_t place, const uint8_t id[STASH__ID], st
 			return result;
 		base = now;
 	}
-	if (place < base->nrows && stash__base_rows(base)[place].used &&
+	if (place < base->nrows && stash__base_rows(base)[place].used == STASH__USE_IN &&
 	    memcmp(stash__base_rows(base)[place].id, id, STASH__ID) == 0)
 		*row = stash__base_rows(base)[place];
 	else
@@ -85,15 +82,16 @@ check_positions(const struct stash__channel *c, const struct stash__row *row)
 }
 
 static int
-open_mailbox(struct stash_worker *w, struct mailbox *mb, const uint8_t id[STASH__ID], int memfd)
+open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o)
 {
 	struct stash__row row = { .used = 0 };
-	int result = stash__channel_map(&mb->channel, memfd);
+	int result = o->file ? stash__channel_map_file(&mb->channel, o->memfd) :
+			       stash__channel_map(&mb->channel, o->memfd);
 
-	if (result == STASH_OK && memcmp(mb->channel.id, id, STASH__ID) != 0)
+	if (result == STASH_OK && memcmp(mb->channel.id, o->id, STASH__ID) != 0)
 		result = stash__fail(STASH_E_PROTO, "a channel was handed over under another one's id");
 	if (result == STASH_OK)
-		result = find_row(w, mb->place, id, &row);
+		result = find_row(w, mb->place, o->id, &row);
 	if (result == STASH_OK)
 		result = check_positions(&mb->channel, &row);
 	if (result == STASH_OK)
@@ -118,32 +116,31 @@ free_mailbox(struct mailbox *mb)
 }
 
 int
-stash__mailbox_attach(struct stash_worker *w, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid,
-    uint32_t pid, int memfd, int bell)
+stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 {
 	struct mailbox *mb = calloc(1, sizeof *mb);
 	int result;
 
 	if (mb == NULL) {
-		close(bell);
+		close(o->bell);
 		return stash__fail(STASH_E_NOMEM, "no memory for a channel");
 	}
-	*mb = (struct mailbox){ .bell = bell, .place = place, .gone = gone, .uid = uid, .pid = pid };
-	result = open_mailbox(w, mb, id, memfd);
+	*mb = (struct mailbox){ .bell = o->bell, .place = o->place, .gone = o->gone, .uid = o->uid, .pid = o->pid };
+	result = open_mailbox(w, mb, o);
 	if (result < 0) {
-		stash__control_refused(w, id, result, stash_errmsg());
+		stash__control_refused(w, o->id, result, stash_errmsg());
 		free_mailbox(mb);
 		return STASH_OK; /* the channel's end, not the worker's */
 	}
 	w->mailboxes[w->nmailboxes++] = mb;
-	w->leaving += gone;
+	w->leaving += o->gone;
 	/* The predecessor may have died before it published what is safe. */
 	result = stash__publish(w, mb, w->base->changed);
 	if (w->ask_disk)
 		stash__bell_ring(w->stash_bell);
 	w->ask_disk = false;
-	if (!gone)
-		stash__bell_ring(bell);
+	if (!o->gone)
+		stash__bell_ring(o->bell);
 	return result;
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * post.c: messages to oneself.  Those of a callback are held back until it has returned without an error; those
- * of other threads count at once and ring the bell.
+ * post.c: messages that only this incarnation gets: of other threads, of handlers of its events, of its tasks.  They
+ * count at once and ring the bell.  Those of a callback are records (record.c).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,27 +14,46 @@
 #include "worker/worker.h"
 
 static struct post *
-make(const char *tag, const void *data, size_t len)
+make(const struct stash_msg *msg)
 {
-	struct post *p = aligned_alloc(16, (sizeof *p + len + 1 + 15) & ~(size_t)15);
+	struct post *p = aligned_alloc(16, (sizeof *p + msg->len + 1 + 15) & ~(size_t)15);
 
 	if (p == NULL) {
 		(void)stash__fail(STASH_E_NOMEM, "no memory for a message to oneself");
 		return NULL;
 	}
 	memset(p, 0, sizeof *p);
-	memcpy(p->tag, tag, strlen(tag) + 1);
-	p->len = len;
-	if (len > 0)
-		memcpy(p->data, data, len);
-	p->data[len] = '\0';
+	p->kind = msg->kind;
+	p->ref = msg->ref;
+	p->code = msg->code;
+	memcpy(p->tag, msg->tag, strlen(msg->tag) + 1);
+	p->len = msg->len;
+	if (msg->len > 0)
+		memcpy(p->data, msg->data, msg->len);
+	p->data[msg->len] = '\0';
 	return p;
+}
+
+int
+stash__post_add(struct stash_worker *w, const struct stash_msg *msg)
+{
+	struct post *p = make(msg);
+
+	if (p == NULL)
+		return STASH_E_NOMEM;
+	pthread_mutex_lock(&w->posts_lock);
+	STAILQ_INSERT_TAIL(&w->posts, p, link);
+	atomic_store(&w->have_posts, true);
+	pthread_mutex_unlock(&w->posts_lock);
+	stash__bell_wake(&w->bell_page->asleep, w->bell);
+	return STASH_OK;
 }
 
 int
 stash_post(struct stash_worker *w, const char *tag, const void *data, size_t len)
 {
-	struct post *p;
+	struct stash__record head = { .kind = STASH__RECORD_POST };
+	struct stash_msg msg = { .kind = STASH_MSG_POST, .tag = tag, .data = data, .len = len };
 	int result = w == NULL ? stash__fail(STASH_E_INVAL, "no worker given") : stash__check_tag(tag);
 
 	if (result < 0)
@@ -44,47 +63,9 @@ stash_post(struct stash_worker *w, const char *tag, const void *data, size_t len
 	if (len > STASH_DATA_MAX)
 		return stash__fail(
 		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
-	p = make(tag, data, len);
-	if (p == NULL)
-		return STASH_E_NOMEM;
-	if (pthread_equal(pthread_self(), w->thread) && w->in_callback) {
-		STAILQ_INSERT_TAIL(&w->outgoing_posts, p, link);
-		return STASH_OK;
-	}
-	pthread_mutex_lock(&w->posts_lock);
-	STAILQ_INSERT_TAIL(&w->posts, p, link);
-	atomic_store(&w->have_posts, true);
-	pthread_mutex_unlock(&w->posts_lock);
-	stash__bell_wake(&w->bell_page->asleep, w->bell);
-	return STASH_OK;
-}
-
-void
-stash__post_release(struct stash_worker *w)
-{
-	if (STAILQ_EMPTY(&w->outgoing_posts))
-		return;
-	pthread_mutex_lock(&w->posts_lock);
-	STAILQ_CONCAT(&w->posts, &w->outgoing_posts);
-	atomic_store(&w->have_posts, true);
-	pthread_mutex_unlock(&w->posts_lock);
-}
-
-static void
-free_list(struct posts *list)
-{
-	struct post *p;
-
-	while ((p = STAILQ_FIRST(list)) != NULL) {
-		STAILQ_REMOVE_HEAD(list, link);
-		free(p);
-	}
-}
-
-void
-stash__post_drop(struct stash_worker *w)
-{
-	free_list(&w->outgoing_posts);
+	if (pthread_equal(pthread_self(), w->thread) && w->in_callback)
+		return stash__record_add(w, &head, tag, data, len);
+	return stash__post_add(w, &msg);
 }
 
 bool
@@ -97,7 +78,7 @@ bool
 stash__post_run(struct stash_worker *w)
 {
 	struct post *p;
-	struct stash_msg msg = { .kind = STASH_MSG_POST, .attempt = 1 };
+	struct stash_msg msg = { .attempt = 1 };
 
 	if (!stash__post_waits(w))
 		return false;
@@ -109,6 +90,9 @@ stash__post_run(struct stash_worker *w)
 	pthread_mutex_unlock(&w->posts_lock);
 	if (p == NULL)
 		return false;
+	msg.kind = p->kind;
+	msg.code = p->code;
+	msg.ref = p->ref;
 	msg.tag = p->tag;
 	msg.data = p->data;
 	msg.len = p->len;
@@ -121,7 +105,11 @@ stash__post_run(struct stash_worker *w)
 void
 stash__post_free_all(struct stash_worker *w)
 {
-	free_list(&w->posts);
-	free_list(&w->outgoing_posts);
+	struct post *p;
+
+	while ((p = STAILQ_FIRST(&w->posts)) != NULL) {
+		STAILQ_REMOVE_HEAD(&w->posts, link);
+		free(p);
+	}
 	pthread_mutex_destroy(&w->posts_lock);
 }

@@ -122,6 +122,8 @@ begin(struct stash_worker *w)
 	/* Only now: one that can't read the state may not describe its layout anew. */
 	if (result == STASH_OK)
 		result = stash__control_layout(w);
+	if (result == STASH_OK)
+		result = stash__records_load(w);
 	if (result < 0)
 		return result;
 	stash__worker_phase(w, STASH__PHASE_INIT);
@@ -131,7 +133,8 @@ begin(struct stash_worker *w)
 		result = stash__state_begun(w);
 	if (result != STASH_OK)
 		return result;
-	return w->dirty ? stash__submit(w, STASH__ENTRY_INIT) : STASH_OK;
+	return w->dirty || stash__records_due(w) || w->touched_ways > 0 ? stash__submit(w, STASH__ENTRY_INIT) :
+									  STASH_OK;
 }
 
 /* Ends in order: terminate, a last entry if it changed something, and all replies out. */
@@ -196,6 +199,10 @@ destroy(struct stash_worker *w)
 	stash__timer_free_all(w);
 	stash__post_free_all(w);
 	stash__task_free_all(w);
+	stash__records_free_all(w);
+	stash__ways_free_all(w);
+	stash__ask_free(w);
+	free(w->dir);
 	stash__out_unmap(&w->out);
 	stash__in_unmap(&w->in);
 	stash__bell_page_unmap(w->bell_page);
@@ -229,11 +236,15 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 	w->grow_head = UINT64_MAX;
 	RB_INIT(&w->timers);
 	STAILQ_INIT(&w->posts);
-	STAILQ_INIT(&w->outgoing_posts);
 	TAILQ_INIT(&w->asked_tasks);
 	TAILQ_INIT(&w->tasks);
 	TAILQ_INIT(&w->over_tasks);
 	w->task_epoll = -1;
+	TAILQ_INIT(&w->open);
+	TAILQ_INIT(&w->fresh);
+	TAILQ_INIT(&w->asked);
+	TAILQ_INIT(&w->ways);
+	stash__buf_init(&w->records, 2 * (size_t)STASH__RECORDS_BYTES);
 	pthread_mutex_init(&w->posts_lock, NULL);
 	stash__role_set(STASH__ROLE_WORKER);
 	result = stash__control_start(w);

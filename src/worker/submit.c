@@ -86,7 +86,7 @@ mind_ring(struct stash_worker *w)
 /* ---- publishing ---- */
 
 static int
-queue(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
+queue(struct stash_worker *w, struct pending what)
 {
 	struct pending *p;
 
@@ -98,9 +98,9 @@ queue(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
 		w->pending = p;
 		w->room_pending = room;
 	}
-	w->pending[w->npending++] = (struct pending){ needs, mb, mb->rep_tail, mb->req_head };
+	w->pending[w->npending++] = what;
 	/* The stash commits at once for who waits, and rings who says so before it sleeps. */
-	atomic_store_explicit(&w->out.page->wanted, needs, memory_order_relaxed);
+	atomic_store_explicit(&w->out.page->wanted, what.needs, memory_order_relaxed);
 	w->ask_disk = true;
 	return STASH_OK;
 }
@@ -113,13 +113,44 @@ wake_client(struct mailbox *mb)
 		stash__bell_ring(mb->bell);
 }
 
+static bool
+must_wait(const struct stash_worker *w, uint64_t needs)
+{
+	return w->start.ack_disk && (w->first_pending < w->npending || needs > durable(w));
+}
+
 int
 stash__publish(struct stash_worker *w, struct mailbox *mb, uint64_t needs)
 {
-	if (w->start.ack_disk && (w->first_pending < w->npending || needs > durable(w)))
-		return queue(w, mb, needs);
+	if (must_wait(w, needs))
+		return queue(w, (struct pending){ needs, mb, NULL, mb->rep_tail, mb->req_head });
 	stash__reply_publish(&mb->channel, mb->rep_tail, mb->req_head);
 	return STASH_OK;
+}
+
+static void
+publish_way(struct way *way, uint64_t req_tail, uint64_t rep_head)
+{
+	if (way->error != 0)
+		return;
+	atomic_store_explicit(&way->channel.page->rep_head, rep_head, memory_order_release);
+	stash__request_publish(&way->channel, req_tail);
+}
+
+int
+stash__publish_way(struct stash_worker *w, struct way *way, uint64_t needs)
+{
+	if (must_wait(w, needs))
+		return queue(w, (struct pending){ needs, NULL, way, way->req_tail, way->rep_head });
+	publish_way(way, way->req_tail, way->rep_head);
+	return STASH_OK;
+}
+
+static void
+wake_way(struct way *way)
+{
+	if (way->error == 0 && atomic_load_explicit(&way->page->asleep, memory_order_relaxed) != 0)
+		stash__bell_ring(way->bell);
 }
 
 void
@@ -133,14 +164,19 @@ stash__publish_pending(struct stash_worker *w)
 	while (last < w->npending && w->pending[last].needs <= now) {
 		struct pending *p = &w->pending[last++];
 		if (p->mailbox != NULL)
-			stash__reply_publish(&p->mailbox->channel, p->rep_tail, p->req_head);
+			stash__reply_publish(&p->mailbox->channel, p->tail, p->head);
+		if (p->way != NULL)
+			publish_way(p->way, p->tail, p->head);
 	}
 	if (last == first)
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
-	for (size_t i = first; i < last; i++)
+	for (size_t i = first; i < last; i++) {
 		if (w->pending[i].mailbox != NULL)
 			wake_client(w->pending[i].mailbox);
+		if (w->pending[i].way != NULL)
+			wake_way(w->pending[i].way);
+	}
 	w->first_pending = last;
 	if (last == w->npending)
 		w->first_pending = w->npending = 0;
@@ -168,9 +204,28 @@ stash__submit_flush(struct stash_worker *w)
 
 /* ---- the entry ---- */
 
+static int
+position_room(struct stash_worker *w)
+{
+	size_t need = w->ntouched + w->touched_ways;
+	void *larger;
+
+	if (need <= w->room_positions)
+		return STASH_OK;
+	larger = reallocarray(w->positions, 2 * need, sizeof(struct stash__position));
+	if (larger == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for the positions of %zu channels", need);
+	w->positions = larger;
+	w->room_positions = 2 * need;
+	return STASH_OK;
+}
+
 static uint32_t
 collect(struct stash_worker *w)
 {
+	uint32_t n = (uint32_t)w->ntouched;
+	const struct way *way;
+
 	for (size_t i = 0; i < w->ntouched; i++) {
 		const struct mailbox *mb = w->touched[i];
 		w->positions[i] = (struct stash__position){
@@ -182,16 +237,35 @@ collect(struct stash_worker *w)
 			.rep_count = mb->rep_count,
 		};
 	}
-	return (uint32_t)w->ntouched;
+	if (w->touched_ways == 0)
+		return n;
+	TAILQ_FOREACH(way, &w->ways, link) {
+		if (way->touched)
+			w->positions[n++] = (struct stash__position){
+				.place = way->place,
+				.flags = way->deleting ? STASH__POSITION_GONE : 0,
+				.req_bytes = way->req_tail,
+				.req_count = way->req_count,
+				.rep_bytes = way->rep_head,
+				.rep_count = way->rep_count,
+			};
+	}
+	return n;
 }
 
 static int
 publish_touched(struct stash_worker *w)
 {
+	struct way *way;
 	int result = STASH_OK;
 
 	for (size_t i = 0; i < w->ntouched; i++)
 		if (stash__publish(w, w->touched[i], w->changed) < 0)
+			result = STASH_E_NOMEM;
+	if (w->touched_ways == 0)
+		return result;
+	TAILQ_FOREACH(way, &w->ways, link)
+		if (way->touched && stash__publish_way(w, way, w->changed) < 0)
 			result = STASH_E_NOMEM;
 	return result;
 }
@@ -200,12 +274,19 @@ publish_touched(struct stash_worker *w)
 static void
 ring_all(struct stash_worker *w)
 {
+	struct way *way;
+
 	atomic_thread_fence(memory_order_seq_cst);
 	if (w->ask_disk || atomic_load_explicit(&w->in.page->stash_asleep, memory_order_relaxed) != 0)
 		stash__bell_ring(w->stash_bell);
 	w->ask_disk = false;
 	for (size_t i = 0; i < w->ntouched; i++)
 		wake_client(w->touched[i]);
+	if (w->touched_ways == 0)
+		return;
+	TAILQ_FOREACH(way, &w->ways, link)
+		if (way->touched)
+			wake_way(way);
 }
 
 /* The entry lies beyond what its predecessor died on: batches may be larger again. */
@@ -217,6 +298,8 @@ mind_careful(struct stash_worker *w)
 	if (!w->careful || w->batch == 0)
 		return;
 	if (b->again_number == 0 || b->again_place == STASH__PLACE_NONE)
+		w->careful = false;
+	if (b->again_place == STASH__PLACE_RECORD && !stash__record_is_open(w, b->again_number))
 		w->careful = false;
 	for (size_t i = 0; i < w->ntouched; i++)
 		if (w->touched[i]->place == b->again_place &&
@@ -247,7 +330,12 @@ clear_touched(struct stash_worker *w)
 {
 	for (size_t i = 0; i < w->ntouched; i++)
 		w->touched[i]->touched = false;
-	w->ntouched = 0;
+	if (w->touched_ways > 0) {
+		struct way *way;
+		TAILQ_FOREACH(way, &w->ways, link)
+			way->touched = false;
+	}
+	w->ntouched = w->touched_ways = 0;
 	w->batch = 0;
 }
 
@@ -257,10 +345,17 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	const void *image;
 	size_t image_len;
 	struct stash__entry head = { .incarnation = w->start.incarnation };
+	const void *records;
+	size_t records_bytes;
+	bool ways = w->touched_ways > 0;
 	int result;
 
 	atomic_store_explicit(&w->out.box->phase, STASH__PHASE_SUBMIT, memory_order_relaxed);
 	result = stash__state_image(w, flags, &image, &image_len);
+	if (result == STASH_OK)
+		result = position_room(w);
+	if (result == STASH_OK)
+		result = stash__records_pack(w, &records, &records_bytes);
 	if (result < 0)
 		return result;
 	head.npositions = (uint16_t)collect(w);
@@ -269,14 +364,16 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	if (image != NULL)
 		w->committed = w->version;
 	head.version = w->committed;
-	result = wait_room(w, stash__entry_bytes(head.npositions, head.image_len));
+	head.records_bytes = (uint32_t)records_bytes;
+	result = wait_room(w, stash__entry_bytes(head.npositions, (uint64_t)head.records_bytes + head.image_len));
 	if (result < 0)
 		return result;
 	head.number = w->entry + 1;
 	head.stamp = w->now = stash__now_ns();
-	stash__entry_submit(&w->out, &head, w->positions, image);
+	stash__entry_submit(&w->out, &head, w->positions, records, image);
 	STASH_POINT("worker_after_tail");
 	w->entry++;
+	stash__records_entered(w);
 	if (image != NULL) {
 		w->changed = w->entry;
 		w->dirty = false;
@@ -289,5 +386,7 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	mind_careful(w);
 	clear_touched(w);
 	stash__mailbox_sweep(w);
+	if (ways)
+		stash__ways_sweep(w);
 	return result < 0 ? result : mind_ring(w);
 }

@@ -10,7 +10,9 @@
  *   submit.c    the entry, room for it, and what is published when it is safe
  *   mailbox.c   channels: attach, take a request, reply, refuse, let go
  *   control.c   messages from and to the supervisor
- *   timer.c     timers of this incarnation; post.c messages to oneself
+ *   timer.c     timers of this incarnation; post.c messages of other threads
+ *   record.c    what a transition leaves to be done: posts, continues, requests; kept until it is done
+ *   way.c       channels of this worker to others; ask.c what goes by them
  *   task.c      functions in processes of their own; task_child.c what happens there
  *   crash.c     signals of the worker, and what a crash leaves in the black box
  *   api.c       what callbacks may call; main.c programs of their own (stash_worker_main)
@@ -52,12 +54,44 @@ struct mailbox {
 	bool mark_touched;
 };
 
+/* A channel of this worker to another one.  The worker's name has it, so the next incarnation goes on with it. */
+struct way {
+	TAILQ_ENTRY(way) link;
+	char name[STASH_NAME_MAX + 1]; /* of the worker at its other end */
+	struct stash__channel channel;
+	uint8_t id[STASH__ID];
+	int bell; /* the other worker's */
+	struct stash__bell_page *page;
+	uint32_t place;
+	bool touched;  /* in this batch */
+	bool deleting; /* the row's end is in an entry, or about to be */
+	int error;     /* not 0: it is broken */
+	/* how far this incarnation has come; published only when it is safe */
+	uint64_t req_tail, req_count;
+	uint64_t rep_head, rep_count;
+	/* the same before the message in hand, valid if mark is that message's */
+	uint64_t mark, mark_req_tail, mark_req_count, mark_rep_head, mark_rep_count;
+	bool mark_touched;
+};
+TAILQ_HEAD(ways, way);
+
 /* Positions that wait for an entry to be durable (ack = "disk"). */
 struct pending {
 	uint64_t needs; /* the entry that must be durable */
 	struct mailbox *mailbox;
-	uint64_t rep_tail, req_head;
+	struct way *way;
+	uint64_t tail, head; /* rep_tail and req_head of a mailbox, req_tail and rep_head of a way */
 };
+
+/* What is to be done, as stash__record has it. */
+struct record {
+	TAILQ_ENTRY(record) link;
+	struct stash__record head;
+	bool done; /* an entry is to say so */
+	char tag[STASH_TAG_MAX + 1];
+	_Alignas(16) unsigned char data[];
+};
+TAILQ_HEAD(record_list, record);
 
 struct timer {
 	RB_ENTRY(timer) link;
@@ -70,8 +104,12 @@ struct timer {
 };
 RB_HEAD(timers, timer);
 
+/* A message that only this incarnation gets. */
 struct post {
 	STAILQ_ENTRY(post) link;
+	uint32_t kind;
+	int32_t code;
+	int64_t ref;
 	char tag[STASH_TAG_MAX + 1];
 	size_t len;
 	_Alignas(16) unsigned char data[];
@@ -137,10 +175,11 @@ struct stash_worker {
 	size_t leaving;		  /* of these, gone or broken */
 	struct mailbox **touched; /* those with a position in the entry to come */
 	size_t ntouched;
-	struct mailbox *last;		   /* the mailbox served last */
-	struct mailbox *last_taken;	   /* of the message in hand; NULL: a timer, a post */
-	unsigned alone;			   /* batches in a row that served only that one */
-	struct stash__position *positions; /* room for one each */
+	struct mailbox *last;	    /* the mailbox served last */
+	struct mailbox *last_taken; /* of the message in hand; NULL: a timer, a post */
+	unsigned alone;		    /* batches in a row that served only that one */
+	struct stash__position *positions;
+	size_t room_positions;
 	struct pending *pending;
 	size_t npending, first_pending, room_pending;
 	bool ask_disk; /* something new waits: the stash is to be rung */
@@ -148,7 +187,26 @@ struct stash_worker {
 	struct timers timers;
 	struct timer *running; /* whose message is in hand */
 	int64_t next_ref;
-	struct posts posts, outgoing_posts; /* waiting; and of the transition in hand */
+	/* records: open ones, in an entry; those that the next entry adds; those of the callback in hand */
+	struct record_list open, fresh, asked;
+	unsigned nrecords, ndone; /* of all three; open ones that are done */
+	size_t records_bytes;
+	uint64_t last_record, heard;
+	struct stash_buf records;	      /* as they go into an entry */
+	char continue_tag[STASH_TAG_MAX + 1]; /* asked for by the callback in hand; "": none */
+	bool cut;			      /* the batch ends here: a continue comes before the next message */
+	int64_t next_request_ref;
+
+	struct ways ways;
+	unsigned nways, touched_ways;
+	struct way *next_way;  /* the one whose turn it is */
+	struct way *asked_way; /* WAY_TO has come: this one, */
+	int asked_error;       /* or why not; STASH_E_PENDING: it hasn't */
+	char asked_name[STASH_NAME_MAX + 1];
+	struct stash_client *client;
+	char *dir; /* the store's */
+
+	struct posts posts;
 	pthread_mutex_t posts_lock;
 	_Atomic bool have_posts;
 	struct tasks asked_tasks; /* of the transition in hand */
@@ -163,7 +221,8 @@ struct stash_worker {
 	uint64_t hand_head; /* its mailbox's req_head before it was taken */
 	struct stash__copy copy;
 	struct stash__message message;
-	struct mailbox *from; /* of the call in hand; NULL: none */
+	struct mailbox *from;  /* of the call in hand; NULL: none */
+	struct record *record; /* the one in hand; NULL: none */
 	bool replied, in_callback;
 	bool failed_in_words; /* stash_fail() has set the message */
 	struct event_base *events;
@@ -238,10 +297,18 @@ void stash__publish_pending(struct stash_worker *);
 int stash__submit_flush(struct stash_worker *);
 /* Puts positions in the queue behind what waits for `needs', or publishes at once. */
 int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
+int stash__publish_way(struct stash_worker *, struct way *, uint64_t needs);
 
 /* ---- mailbox.c ---- */
-int stash__mailbox_attach(struct stash_worker *, const uint8_t id[STASH__ID], uint32_t place, bool gone, uint32_t uid,
-    uint32_t pid, int memfd, int bell);
+/* A channel as the supervisor hands it over; memfd is borrowed, bell is taken. */
+struct offer {
+	uint8_t id[STASH__ID];
+	uint32_t place, uid, pid;
+	bool gone; /* its client is dead */
+	bool file; /* it is another worker's way */
+	int memfd, bell;
+};
+int stash__mailbox_attach(struct stash_worker *, const struct offer *);
 void stash__mailbox_gone(struct stash_worker *, const uint8_t id[STASH__ID]);
 /* Takes the next request if there is one that may be taken: 1 and worker->message; 0: none. A channel that
  * breaks the rules is refused here. */
@@ -266,6 +333,8 @@ int stash__control_go(
     struct stash_worker *); /* waits for GO; STASH_E_DOWN: told to stop before, or the supervisor is dead */
 int stash__control_layout(struct stash_worker *);
 int stash__control_ready(struct stash_worker *, int error, const char *text);
+void stash__control_way(struct stash_worker *, const char *name);
+void stash__control_way_over(struct stash_worker *, const uint8_t id[STASH__ID]);
 /* Asks for room in the slot; the answer is awaited by stash__control_grow(), or found later in w->grown. */
 int stash__control_ask_room(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
 int stash__control_grow(struct stash_worker *, uint64_t image_bytes, uint64_t ring_bytes);
@@ -285,10 +354,10 @@ int64_t stash__timer_next(struct stash_worker *); /* INT64_MAX: none */
 /* Runs one timer that is due: true if there was one. */
 bool stash__timer_run(struct stash_worker *);
 void stash__timer_free_all(struct stash_worker *);
+/* Puts a message in the queue of this incarnation: kind, tag, data, len, ref and code count.  From any thread. */
+int stash__post_add(struct stash_worker *, const struct stash_msg *);
 bool stash__post_run(struct stash_worker *);
 bool stash__post_waits(struct stash_worker *);
-void stash__post_release(struct stash_worker *); /* the transition is safe: its posts are let go */
-void stash__post_drop(struct stash_worker *);	 /* the callback failed */
 void stash__post_free_all(struct stash_worker *);
 
 /* ---- task.c ---- */
@@ -303,6 +372,55 @@ bool stash__task_waits(const struct stash_worker *);   /* for the loop: a messag
 int64_t stash__task_next(const struct stash_worker *); /* when a time limit passes; INT64_MAX: none */
 int stash__task_watch(struct stash_worker *);	       /* in the worker's event loop, if there are both */
 void stash__task_free_all(struct stash_worker *);      /* kills them */
+
+/* ---- record.c ---- */
+int stash__records_load(struct stash_worker *); /* takes over those of the base */
+/* Adds one: of the callback in hand, if there is one, else of the next entry.  head: kind, number, ref, deadline, place,
+ * code.  STASH_E_BUSY: too many are open. */
+int stash__record_add(
+    struct stash_worker *, const struct stash__record *head, const char *tag, const void *data, size_t len);
+/* What the supervisor tells, in the order of seq: a DOWN message that outlives this incarnation.  One that was
+ * heard already is ignored.  It is kept when the next entry is: then acknowledged by stash__record_heard(). */
+int stash__record_down(struct stash_worker *, int64_t ref, uint64_t seq, const char *name, uint32_t reason);
+void stash__records_keep(struct stash_worker *);      /* the callback in hand has succeeded */
+void stash__records_drop(struct stash_worker *);      /* it has failed */
+bool stash__records_due(const struct stash_worker *); /* an entry has something to say of them */
+/* Packs what the next entry says into w->records. */
+int stash__records_pack(struct stash_worker *, const void **records, size_t *bytes);
+void stash__records_entered(struct stash_worker *); /* that entry is in the ring */
+/* Handles one message to oneself, or a request whose time is over: true if there was one. */
+bool stash__record_run(struct stash_worker *);
+/* Runs the continue that is due: true if there was one. */
+bool stash__continue_run(struct stash_worker *);
+bool stash__continue_is_due(const struct stash_worker *, const char *tag);
+bool stash__record_waits(const struct stash_worker *); /* stash__record_run() or _continue_run() would */
+/* The open request with that number in a way; NULL: none. */
+struct record *stash__record_request(const struct stash_worker *, uint32_t place, uint64_t number);
+/* Handles its answer. */
+void stash__record_answer(
+    struct stash_worker *, struct record *, int32_t code, int32_t app_code, const void *data, size_t len);
+bool stash__record_is_open(const struct stash_worker *, uint64_t id);
+int64_t stash__record_deadline(const struct stash_worker *); /* INT64_MAX: none */
+void stash__records_free_all(struct stash_worker *);
+
+/* ---- way.c ---- */
+/* The way to a name, asked for if there is none; waits for the supervisor until the deadline. */
+int stash__way_get(struct stash_worker *, const char *name, int64_t deadline, struct way **);
+/* WAY_TO has come; takes the descriptors that it uses out of fds. */
+void stash__way_told(struct stash_worker *, struct stash_view *, int *fds, int nfds);
+/* Writes a message behind its tail: of the callback in hand.  Waits for room. */
+int stash__way_write(struct stash_worker *, struct way *, uint32_t kind, const char *tag, const void *data, size_t len,
+    int64_t deadline);
+/* Handles one answer, or the end of a way: true if there was something. */
+bool stash__way_run(struct stash_worker *);
+bool stash__way_ready(const struct stash_worker *);
+void stash__ways_told(struct stash_worker *); /* WAYS has come: there are no more */
+void stash__ways_rollback(struct stash_worker *);
+void stash__ways_sweep(struct stash_worker *); /* after an entry: lets go of those that are over */
+void stash__ways_free_all(struct stash_worker *);
+
+/* ---- ask.c ---- */
+void stash__ask_free(struct stash_worker *);
 
 /* ---- crash.c ---- */
 /* Loads what a backtrace needs (libgcc_s): now, not in a handler; and once for all workers, in the process that

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Workers that talk to workers: casts, requests, posts and continues of a transition leave with it and arrive once,
+ * also when sender, receiver, stash and supervisor are killed.
+ */
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <stash/stash.h>
+
+#include "base/clock.h"
+#include "testlib_live.h"
+
+#define CLIENTS 4
+
+static struct t_stashd d;
+static struct stash_client *client;
+
+struct counts {
+	long told, heard, taken, asked, got, sum, refused, code, posted, handled, continues, continued;
+};
+
+static const char *
+config(const char *extra)
+{
+	static char text[2048];
+	char module[512];
+
+	snprintf(module, sizeof module, "%s", t_build("tests/modules/pair.so"));
+	snprintf(text, sizeof text,
+	    "store = { };\ntree = { intensity = 1000000; period = 1; children = (\n"
+	    "  { id = \"a\"; module = \"%s\"; max_attempts = 1000; %s },\n"
+	    "  { id = \"b\"; module = \"%s\"; max_attempts = 1000; %s }\n); };\n",
+	    module, extra, module, extra);
+	return text;
+}
+
+static void
+begin(const char *extra)
+{
+	memset(&d, 0, sizeof d);
+	t_stashd_start(&d, config(extra));
+	client = t_client(&d);
+}
+
+static void
+finish(void)
+{
+	stash_client_close(client);
+	t_stashd_stop(&d, 20000);
+}
+
+static struct counts
+counts(const char *name)
+{
+	struct stash_reply reply;
+	struct counts c = { 0 };
+
+	ck_assert_msg(stash_call(client, name, "count", NULL, 0, &reply, 30000) == 0, "%s", stash_errmsg());
+	ck_assert_int_eq(
+	    sscanf(reply.data,
+		"told %ld heard %ld taken %ld asked %ld got %ld sum %ld refused %ld code %ld posted %ld %ld "
+		"continued %ld %ld",
+		&c.told, &c.heard, &c.taken, &c.asked, &c.got, &c.sum, &c.refused, &c.code, &c.posted, &c.handled,
+		&c.continues, &c.continued),
+	    12);
+	stash_reply_free(&reply);
+	return c;
+}
+
+/* Until what was sent has come: they agree, and nobody moves any more. */
+static bool
+until_heard(void *arg)
+{
+	(void)arg;
+	return counts("a").told == counts("b").heard;
+}
+
+static bool
+until_posted(void *arg)
+{
+	struct counts c = counts("a");
+
+	(void)arg;
+	return c.posted == c.handled;
+}
+
+static bool
+until_continued(void *arg)
+{
+	struct counts c = counts("a");
+
+	(void)arg;
+	return c.continues == c.continued;
+}
+
+static bool
+until_answered(void *arg)
+{
+	struct counts c = counts("a");
+
+	(void)arg;
+	return c.asked == c.got + c.refused;
+}
+
+START_TEST(test_casts_and_requests)
+{
+	begin("");
+	for (int i = 1; i <= 100; i++) {
+		char text[24];
+		snprintf(text, sizeof text, "%d", i);
+		t_expect_call(client, "a", "tell", "b", text);
+		t_expect_call(client, "a", "ask", "b", text);
+	}
+	t_wait(until_heard, NULL, 10000);
+	ck_assert_int_eq(counts("b").heard, 100);
+	ck_assert_int_eq(counts("a").sum, 5050);
+	/* To oneself too, as a message. */
+	t_expect_call(client, "a", "tell", "a", "101");
+	t_expect_call(client, "a", "ask", "a", "1");
+	ck_assert_int_eq(counts("a").heard, 1);
+	finish();
+}
+END_TEST
+
+START_TEST(test_errors)
+{
+	begin("");
+	t_expect_error(client, "a", "tell", "nobody", STASH_E_APP);
+	t_expect_error(client, "a", "ask", "nobody", STASH_E_APP);
+	/* A call to oneself is told at once, one in a ring at its timeout. */
+	t_expect_error(client, "a", "block", "a", STASH_E_APP);
+	ck_assert_msg(strstr(stash_errmsg(), "own answer") != NULL, "%s", stash_errmsg());
+	ck_assert_int_eq(counts("a").told, 0);
+	finish();
+}
+END_TEST
+
+START_TEST(test_blocking_call)
+{
+	struct stash_reply reply;
+
+	begin("");
+	t_expect_call(client, "b", "take", "", "1");
+	ck_assert_int_eq(stash_call(client, "a", "block", "b", 1, &reply, 10000), 0);
+	ck_assert_msg(strstr(reply.data, "taken 1") != NULL, "%s", (char *)reply.data);
+	stash_reply_free(&reply);
+	finish();
+}
+END_TEST
+
+/* A callback that fails has cast nothing. */
+START_TEST(test_failed_callback_sends_nothing)
+{
+	begin("");
+	t_expect_call(client, "a", "tell", "b", "1");
+	for (int i = 0; i < 5; i++)
+		t_expect_error(client, "a", "tell_and_die", "b", STASH_E_CRASHED);
+	t_expect_call(client, "a", "tell", "b", "2");
+	t_wait(until_heard, NULL, 10000);
+	ck_assert_int_eq(counts("b").heard, 2);
+	finish();
+}
+END_TEST
+
+START_TEST(test_request_that_crashes_its_worker)
+{
+	begin("");
+	/* b's take never comes: it is asked for by a name that stops. */
+	t_expect_call(client, "a", "ask", "b", "1");
+	ck_assert(t_murder(&d, T_WORKER, "b"));
+	t_expect_call(client, "a", "ask", "b", "2");
+	ck_assert(t_murder(&d, T_WORKER, "a"));
+	t_expect_call(client, "a", "ask", "b", "3");
+	ck_assert_int_eq(counts("a").got, 3);
+	finish();
+}
+END_TEST
+
+START_TEST(test_posts)
+{
+	begin("");
+	for (int i = 0; i < 50; i++) {
+		t_expect_call(client, "a", "post", "x", "");
+		if (i % 10 == 0)
+			ck_assert(t_murder(&d, T_WORKER, "a"));
+	}
+	t_wait(until_posted, NULL, 10000);
+	ck_assert_int_eq(counts("a").handled, 50);
+	/* One that kills its worker is set aside; the worker goes on. */
+	t_expect_call(client, "a", "post_poison", "x", "");
+	t_expect_call(client, "a", "post", "x", "");
+	ck_assert_int_eq(counts("a").posted, 52);
+	t_expect_call(client, "a", "post", "x", "");
+	finish();
+}
+END_TEST
+
+START_TEST(test_continues)
+{
+	begin("args = [\"continue\"];");
+	ck_assert_int_eq(counts("a").continued, 1);
+	t_expect_call(client, "a", "continue_again", "", "");
+	ck_assert_int_eq(counts("a").continued, 3);
+	ck_assert(t_murder(&d, T_WORKER, "a"));
+	ck_assert_int_eq(counts("a").continued, 4);
+	finish();
+}
+END_TEST
+
+/* ---- storms ---- */
+
+static struct {
+	_Atomic bool stop;
+	_Atomic long calls, failed;
+} * shared;
+
+static void
+call_until_told(const char *tag, const char *data)
+{
+	struct stash_client *c = t_client(&d);
+
+	while (!atomic_load(&shared->stop)) {
+		int result = stash_call(c, "a", tag, data, strlen(data), NULL, 60000);
+		atomic_fetch_add(result == 0 ? &shared->calls : &shared->failed, 1);
+		if (result < 0)
+			fprintf(stderr, "%s: %s\n", tag, stash_errmsg());
+	}
+	stash_client_close(c);
+}
+
+static unsigned
+kill_everyone(int seconds, bool disk)
+{
+	static const struct {
+		enum t_who who;
+		const char *name;
+		int every_ms;
+	} paces[] = { { T_WORKER, "a", 30 }, { T_WORKER, "b", 40 }, { T_STASH, "", 150 }, { T_SUPERVISOR, "", 500 } };
+	int64_t next[4] = { 0 }, until = stash__now_ns() + seconds * STASH__NS_PER_S;
+	unsigned killed = 0;
+
+	(void)disk;
+	while (stash__now_ns() < until) {
+		for (int i = 0; i < 4; i++) {
+			if (stash__now_ns() < next[i])
+				continue;
+			killed += t_murder(&d, paces[i].who, paces[i].name);
+			next[i] = stash__now_ns() + paces[i].every_ms * STASH__NS_PER_MS;
+		}
+		(void)poll(NULL, 0, 1); /* the pace of the killing */
+	}
+	return killed;
+}
+
+static void
+storm(const char *tag, const char *data, const char *extra, bool (*quiet)(void *))
+{
+	pid_t pids[CLIENTS];
+	const char *text = getenv("STORM_SECONDS");
+	unsigned killed;
+	struct counts a, b;
+
+	shared = t_shared(sizeof *shared);
+	begin(extra);
+	for (int i = 0; i < CLIENTS; i++) {
+		pids[i] = fork();
+		ck_assert_int_ge(pids[i], 0);
+		if (pids[i] == 0) {
+			call_until_told(tag, data);
+			_exit(0);
+		}
+	}
+	killed = kill_everyone(text != NULL ? atoi(text) : 6, false);
+	atomic_store(&shared->stop, true);
+	for (int i = 0; i < CLIENTS; i++)
+		ck_assert_int_eq(waitpid(pids[i], NULL, 0), pids[i]);
+	t_wait(quiet, NULL, 60000);
+	a = counts("a");
+	b = counts("b");
+	printf(
+	    "%u killed, %ld calls %s: told %ld heard %ld, asked %ld got %ld taken %ld, posted %ld handled %ld, continues "
+	    "%ld %ld\n",
+	    killed, atomic_load(&shared->calls), tag, a.told, b.heard, a.asked, a.got, b.taken, a.posted, a.handled,
+	    a.continues, a.continued);
+	ck_assert_int_eq(atomic_load(&shared->failed), 0);
+	ck_assert_int_eq(a.told, b.heard);
+	ck_assert_int_eq(a.asked, a.got);
+	ck_assert_int_eq(a.got, b.taken);
+	ck_assert_int_eq(a.sum, b.taken * (b.taken + 1) / 2);
+	ck_assert_int_eq(a.posted, a.handled);
+	ck_assert_int_eq(a.continues, a.continued);
+	ck_assert_int_eq(atomic_load(&shared->calls), a.told + a.asked + a.posted + a.continues);
+	ck_assert_uint_gt(killed, 5);
+	finish();
+}
+
+START_TEST(test_storm_of_casts)
+{
+	storm("tell", "b", "", until_heard);
+}
+END_TEST
+
+START_TEST(test_storm_of_casts_on_disk)
+{
+	storm("tell", "b", "ack = \"disk\";", until_heard);
+}
+END_TEST
+
+START_TEST(test_storm_of_requests)
+{
+	storm("ask", "b", "", until_answered);
+}
+END_TEST
+
+START_TEST(test_storm_of_posts)
+{
+	storm("post", "x", "", until_posted);
+}
+END_TEST
+
+START_TEST(test_storm_of_continues)
+{
+	storm("continue", "", "", until_continued);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("ways");
+	TCase *c = t_case(s, "ways", 120);
+
+	tcase_add_test(c, test_casts_and_requests);
+	tcase_add_test(c, test_errors);
+	tcase_add_test(c, test_blocking_call);
+	tcase_add_test(c, test_failed_callback_sends_nothing);
+	tcase_add_test(c, test_request_that_crashes_its_worker);
+	tcase_add_test(c, test_posts);
+	tcase_add_test(c, test_continues);
+	tcase_add_test(c, test_storm_of_casts);
+	tcase_add_test(c, test_storm_of_casts_on_disk);
+	tcase_add_test(c, test_storm_of_requests);
+	tcase_add_test(c, test_storm_of_posts);
+	tcase_add_test(c, test_storm_of_continues);
+	return s;
+}
+
+TEST_MAIN(suite)

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker for tests that talks to others: casts and requests inside transitions, posts and continues, each counted
+ * where it is made and where it is handled, so that a test can tell what was lost or came twice.
+ */
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <stash/stash.h>
+
+#define NAME_MAX_HERE 32
+#define WAITING 64
+
+struct pair {
+	int64_t told;	 /* casts made */
+	int64_t heard;	 /* casts handled */
+	int64_t taken;	 /* numbers given away */
+	int64_t asked;	 /* requests made */
+	int64_t got;	 /* of these, answered with a number */
+	int64_t sum;	 /* of those numbers */
+	int64_t refused; /* answered with an error */
+	int64_t last_code;
+	int64_t posted, post_handled;
+	int64_t continues, continued;
+	struct stash_from waiting[WAITING]; /* by request, ref modulo WAITING */
+};
+
+static const struct stash_field fields[] = { STASH_FIELD(struct pair, told), STASH_FIELD(struct pair, heard),
+	STASH_FIELD(struct pair, taken), STASH_FIELD(struct pair, asked), STASH_FIELD(struct pair, got),
+	STASH_FIELD_END };
+
+static int
+init(struct stash_worker *w, void *state, const struct stash_init *in)
+{
+	(void)state;
+	if (in->argc > 1 && strcmp(in->argv[1], "continue") == 0)
+		return stash_continue(w, "begin");
+	return STASH_OK;
+}
+
+static int
+handle_continue(struct stash_worker *w, void *state, const char *tag)
+{
+	struct pair *p = state;
+
+	p->continued++;
+	if (strcmp(tag, "again") == 0 && p->continued % 3 != 0)
+		return stash_continue(w, "again");
+	return STASH_OK;
+}
+
+/* "tell NAME": a cast in the transition. */
+static int
+tell(struct stash_worker *w, struct pair *p, const char *name)
+{
+	int result = stash_cast(stash_worker_client(w), name, "hear", "1", 1);
+
+	if (result < 0)
+		return stash_reply_error(w, -result, "%s", stash_errmsg());
+	p->told++;
+	return stash_replyf(w, "%" PRId64, p->told);
+}
+
+/* "ask NAME": answered when the other one has answered. */
+static int
+ask(struct stash_worker *w, struct pair *p, const struct stash_msg *msg, int timeout_ms)
+{
+	int64_t ref;
+	int result = stash_request(w, stash_msg_text(msg), "take", NULL, 0, timeout_ms, &ref);
+
+	if (result < 0)
+		return stash_reply_error(w, -result, "%s", stash_errmsg());
+	p->asked++;
+	p->waiting[ref % WAITING] = msg->from;
+	return STASH_NOREPLY;
+}
+
+static int
+block(struct stash_worker *w, const char *name)
+{
+	struct stash_reply reply;
+	int result = stash_call(stash_worker_client(w), name, "count", NULL, 0, &reply, 1000);
+
+	if (result < 0)
+		(void)stash_reply_error(w, -result, "%s", stash_errmsg());
+	else
+		(void)stash_reply(w, reply.data, reply.len);
+	stash_reply_free(&reply);
+	return STASH_OK;
+}
+
+static int
+handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	struct pair *p = state;
+	const char *text = stash_msg_text(msg);
+
+	if (stash_msg_is(msg, "tell"))
+		return tell(w, p, text);
+	if (stash_msg_is(msg, "tell_and_die")) {
+		(void)tell(w, p, text);
+		abort();
+	}
+	if (stash_msg_is(msg, "ask"))
+		return ask(w, p, msg, -1);
+	if (stash_msg_is(msg, "ask_shortly"))
+		return ask(w, p, msg, 50);
+	if (stash_msg_is(msg, "take"))
+		return stash_replyf(w, "%" PRId64, ++p->taken);
+	if (stash_msg_is(msg, "block"))
+		return block(w, text);
+	if (stash_msg_is(msg, "post") || stash_msg_is(msg, "post_poison")) {
+		p->posted++;
+		if (stash_post(w, stash_msg_is(msg, "post") ? "posted" : "poison", text, strlen(text)) < 0)
+			return stash_fail(w, "%s", stash_errmsg());
+		return STASH_OK;
+	}
+	if (stash_msg_is(msg, "continue")) {
+		p->continues++;
+		(void)stash_reply(w, NULL, 0);
+		return stash_continue(w, "after");
+	}
+	if (stash_msg_is(msg, "continue_again"))
+		return stash_continue(w, "again");
+	if (stash_msg_is(msg, "stop"))
+		return STASH_STOP;
+	if (stash_msg_is(msg, "never"))
+		return STASH_NOREPLY;
+	if (stash_msg_is(msg, "count"))
+		return stash_replyf(w,
+		    "told %" PRId64 " heard %" PRId64 " taken %" PRId64 " asked %" PRId64 " got %" PRId64
+		    " sum %" PRId64 " refused %" PRId64 " code %" PRId64 " posted %" PRId64 " %" PRId64
+		    " continued %" PRId64 " %" PRId64,
+		    p->told, p->heard, p->taken, p->asked, p->got, p->sum, p->refused, p->last_code, p->posted,
+		    p->post_handled, p->continues, p->continued);
+	return STASH_E_UNKNOWN;
+}
+
+static int
+handle_cast(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	struct pair *p = state;
+
+	(void)w;
+	if (!stash_msg_is(msg, "hear"))
+		return STASH_E_UNKNOWN;
+	p->heard++;
+	return STASH_OK;
+}
+
+static int
+answered(struct stash_worker *w, struct pair *p, const struct stash_msg *msg)
+{
+	struct stash_from *from = &p->waiting[msg->ref % WAITING];
+	int64_t number = 0;
+
+	p->last_code = msg->code;
+	if (msg->code == STASH_OK && stash_msg_int(msg, 1, INT64_MAX, &number) == STASH_OK) {
+		p->got++;
+		p->sum += number;
+	} else
+		p->refused++;
+	(void)stash_reply_to(w, from, msg->data, msg->len);
+	return STASH_OK;
+}
+
+static int
+handle_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	struct pair *p = state;
+
+	if (msg->kind == STASH_MSG_REPLY)
+		return answered(w, p, msg);
+	if (stash_msg_is(msg, "poison"))
+		abort();
+	p->post_handled++;
+	return STASH_OK;
+}
+
+static const struct stash_behaviour pair = STASH_BEHAVIOUR(.name = "pair", .state_size = sizeof(struct pair),
+    .layout_version = 1, .fields = fields, .init = init, .handle_call = handle_call, .handle_cast = handle_cast,
+    .handle_info = handle_info, .handle_continue = handle_continue);
+
+STASH_MODULE(&pair);
