@@ -142,8 +142,10 @@ $(BUILD)/stashd: $(call obj,$(daemon_c)) $(hosting)
 	$(call say,LINK)
 	$(call program)
 
+# Specifications on stashctl's command line are as in the config file.
+parts_of_stashctl := $(conf_c)
 define tool_rule
-$(1): $(call obj,$(call tool_c,$(notdir $(1)))) $(BUILD)/libtools.a $(hosting)
+$(1): $(call obj,$(call tool_c,$(notdir $(1))) $(parts_of_$(notdir $(1)))) $(BUILD)/libtools.a $(hosting)
 	$$(call say,LINK)
 	$$(call program)
 endef

@@ -526,6 +526,33 @@ START_TEST(requests_wait_for_the_next_supervisor)
 }
 END_TEST
 
+/* Whatever ended without order goes on as it was: the tree is the stored one. */
+START_TEST(dynamic_children_survive_everything)
+{
+	struct stash_child_spec b = child("b", ARGS("x")), one = { .size = sizeof one, .args = ARGS("second") };
+
+	begin();
+	GIVES(stash_start_child(client, "root", &b, NULL, LONG_MS), 0, "");
+	GIVES(stash_start_child(client, "root/pool", &one, NULL, LONG_MS), 0, "");
+	t_expect_call(client, "t-1", "count", "", "1");
+	stash_client_close(client);
+	t_murder_all(&stashd);
+	t_stashd_start(&stashd, NULL);
+	client = t_client(&stashd);
+	counts_are("root", 4, 4, 2, 2);
+	t_expect_call(client, "b", "args", "", "b x");
+	t_expect_call(client, "t-1", "args", "", "t-1 first second");
+	t_expect_call(client, "t-1", "count", "", "2");
+	/* A clean stop ends that. */
+	stash_client_close(client);
+	t_stashd_stop(&stashd, 20000);
+	t_stashd_start(&stashd, NULL);
+	client = t_client(&stashd);
+	counts_are("root", 3, 3, 2, 1);
+	end();
+}
+END_TEST
+
 START_TEST(without_stashd_all_is_down)
 {
 	struct stash_child_spec b = child("b", NULL);
@@ -558,6 +585,7 @@ suite(void)
 	tcase_add_test(tc, dynamic_children_survive_the_supervisor);
 	tcase_add_test(tc, a_start_survives_the_supervisor);
 	tcase_add_test(tc, requests_wait_for_the_next_supervisor);
+	tcase_add_test(tc, dynamic_children_survive_everything);
 	tcase_add_test(tc, without_stashd_all_is_down);
 	return s;
 }

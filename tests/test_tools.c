@@ -69,7 +69,7 @@ START_TEST(test_help)
 	tt_free(&r);
 	TT_RUN(&r, &stashctl, "kill", "-h");
 	tt_exits(&r, 0);
-	tt_says(&r, "usage: stashctl [OPTION...] kill NAME [SIGNAL]");
+	tt_says(&r, "usage: stashctl [OPTION...] kill {NAME | SUPERVISOR ID} [SIGNAL]");
 	ck_assert_ptr_null(strstr(r.out, "--json"));
 	tt_free(&r);
 	TT_RUN(&r, &stash_inspect, "show", "x", "-V");

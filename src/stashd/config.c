@@ -257,6 +257,48 @@ read_root(struct conf *conf, const config_setting_t *root)
 	read_supervisor(conf, &tree);
 }
 
+/* Of a child below simple_one_for_one. */
+static void
+check_instance(struct conf *conf, const config_setting_t *setting)
+{
+	int n = config_setting_length(setting);
+
+	for (int i = 0; i < n; i++) {
+		const config_setting_t *key = config_setting_get_elem(setting, (unsigned)i);
+		const char *name = config_setting_name(key);
+
+		if (conf_key_find(name, CONF_SUPERVISOR | CONF_CHILD | CONF_WORKER) == NULL)
+			conf_key_unknown(conf, config_setting_source_line(key), name, CONF_CHILD | CONF_WORKER);
+		else if (strcmp(name, "name") != 0 && strcmp(name, "args") != 0)
+			conf_mistaken(conf, config_setting_source_line(key), name,
+			    "a child without an id is one of simple_one_for_one, which has name and args only; "
+			    "for another write id = \"...\"");
+	}
+}
+
+/* What is put before a text that is one child. */
+static const char one_child[] = "child = ";
+
+/* A text that is one child. Its supervisor runs elsewhere: what only that one knows is taken as right. */
+static void
+read_one(struct conf *conf, const config_setting_t *root)
+{
+	const config_setting_t *setting = member(root, "child");
+	struct stash_supervisor_spec anyone = { .auto_shutdown = STASH_AUTO_ANY_SIGNIFICANT };
+	struct group above = { .setting = root, .supervisor = &anyone, .path = conf->above };
+	struct group instance = { .setting = setting, .where = CONF_CHILD | CONF_WORKER, .child = &conf->child };
+
+	conf->child.size = sizeof(conf->child);
+	if (config_setting_length(root) != 1 || setting == NULL || !config_setting_is_group(setting)) {
+		conf_mistaken(conf, 1, "syntax error", "must be one child, { id = \"...\"; ... }");
+	} else if (member(setting, "id") != NULL) {
+		read_child(conf, setting, &conf->child, &conf->child, &above);
+	} else {
+		check_instance(conf, setting);
+		read_keys(conf, &instance);
+	}
+}
+
 /* libconfig's words for people who don't know them. */
 static void
 syntax_mistake(struct conf *conf, const config_t *config)
@@ -267,6 +309,10 @@ syntax_mistake(struct conf *conf, const config_t *config)
 	size_t len;
 
 	excerpt = conf_line_text(conf, line, &len);
+	if (conf->above != NULL && line == 1 && len >= sizeof(one_child) - 1) {
+		excerpt += sizeof(one_child) - 1;
+		len -= sizeof(one_child) - 1;
+	}
 	stash__escape(shown, sizeof(shown), excerpt, len);
 	if (text != NULL && strcmp(text, "duplicate setting name") == 0)
 		conf_mistaken(
@@ -290,7 +336,10 @@ parse_text(struct conf *conf)
 	if (TAILQ_EMPTY(&conf->mistakes)) {
 		config_init(&config);
 		if (config_read_string(&config, conf->text.data == NULL ? "" : conf->text.data) == CONFIG_TRUE) {
-			read_root(conf, config_root_setting(&config));
+			if (conf->above != NULL)
+				read_one(conf, config_root_setting(&config));
+			else
+				read_root(conf, config_root_setting(&config));
 			conf_check_names(conf);
 		} else {
 			syntax_mistake(conf, &config);
@@ -370,6 +419,30 @@ conf_parse_string(struct conf **result, const char *text, const char *file, cons
 	if (conf == NULL)
 		return stash__fail(STASH_E_NOMEM, "%s: out of memory", file);
 	return finish(conf, conf_read_string(conf, text, file), result);
+}
+
+int
+conf_parse_child(struct conf **result, const char *text, const char *above, const char *file, const char *dir)
+{
+	struct conf *conf = begin(NULL, dir);
+	char *whole;
+
+	*result = NULL;
+	if (conf == NULL)
+		return stash__fail(STASH_E_NOMEM, "%s: out of memory", file);
+	conf->above = conf_copy(conf, above, strlen(above));
+	whole = conf_printf(conf, "%s%s", one_child, text);
+	if (conf->nomem) {
+		conf_free(conf);
+		return stash__fail(STASH_E_NOMEM, "%s: out of memory", file);
+	}
+	return finish(conf, conf_read_string(conf, whole, file), result);
+}
+
+const struct stash_child_spec *
+conf_child(const struct conf *conf)
+{
+	return &conf->child;
 }
 
 const struct stash__supervise_config *

@@ -25,7 +25,14 @@ struct conf;
  */
 int conf_parse_file(struct conf **conf, const char *path);
 int conf_parse_string(struct conf **conf, const char *text, const char *file, const char *dir);
-void conf_free(struct conf *conf); /* NULL is fine */
+/*
+ * One child, "{ id = ...; }", as it stands among children; above: the path of its supervisor, file and dir as above.
+ * Without an id it is one of a simple_one_for_one: name and args are all that it may have. What only its supervisor
+ * can say is not checked. Returns what conf_parse_string() does.
+ */
+int conf_parse_child(struct conf **conf, const char *text, const char *above, const char *file, const char *dir);
+const struct stash_child_spec *conf_child(const struct conf *conf); /* what conf_parse_child() has read */
+void conf_free(struct conf *conf);				    /* NULL is fine */
 
 /* Valid until conf_free(), complete only without mistakes. */
 const struct stash__supervise_config *conf_store(const struct conf *conf); /* what the file doesn't say is default */

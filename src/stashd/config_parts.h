@@ -57,7 +57,9 @@ TAILQ_HEAD(conf_nodes, conf_node);
 struct conf {
 	struct stash__supervise_config store;
 	struct stash_supervisor_spec tree;
-	const char *dir; /* relative paths start here: as it was given, and absolute */
+	struct stash_child_spec child; /* of a text that is one child of above */
+	const char *above;	       /* NULL: the text is a whole config */
+	const char *dir;	       /* relative paths start here: as it was given, and absolute */
 	const char *absolute_dir;
 	size_t workers;
 	struct conf_text text;

@@ -69,7 +69,7 @@ tool_exit(int code)
 }
 
 static void
-say(const struct tool *t, const char *fmt, va_list ap, const char *why)
+say(const struct tool *t, const char *fmt, va_list ap, const char *why, const char *term)
 {
 	char *text = NULL;
 	int len = vasprintf(&text, fmt, ap);
@@ -79,6 +79,12 @@ say(const struct tool *t, const char *fmt, va_list ap, const char *why)
 	if (why != NULL && *why != '\0') {
 		fputs(": ", t->err);
 		stash__escape_to(t->err, why, strlen(why));
+	}
+	/* Unless it was said already. */
+	if (*term != '\0' && (why == NULL || strstr(why, term) == NULL)) {
+		fputs(" (", t->err);
+		stash__escape_to(t->err, term, strlen(term));
+		putc(')', t->err);
 	}
 	putc('\n', t->err);
 	if (len >= 0)
@@ -91,7 +97,7 @@ tool_fail(const struct tool *t, int status, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(t, fmt, ap, NULL);
+	say(t, fmt, ap, NULL, "");
 	va_end(ap);
 	return status;
 }
@@ -103,7 +109,7 @@ tool_error(const struct tool *t, int code, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(t, fmt, ap, why);
+	say(t, fmt, ap, why, stash_errterm());
 	va_end(ap);
 	return tool_exit(code);
 }
@@ -115,7 +121,7 @@ tool_usage(const struct tool *t, const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	say(t, fmt, ap, NULL);
+	say(t, fmt, ap, NULL, "");
 	va_end(ap);
 	if (c != NULL)
 		fprintf(t->err, "usage: %s [OPTION...] %s%s%s\n", t->program->name, c->name,

@@ -73,7 +73,7 @@ tool_has(const struct tool *t, char letter)
 int tool_exit(int code);
 /* "PROGRAM: TEXT" on err, control characters escaped; returns status. */
 int tool_fail(const struct tool *t, int status, const char *fmt, ...) STASH_PRINTF(3, 4);
-/* The same with stash_errmsg() behind ": ", and the exit code for it. */
+/* The same with stash_errmsg() behind ": " and OTP's term in parentheses, and the exit code for it. */
 int tool_error(const struct tool *t, int code, const char *fmt, ...) STASH_PRINTF(3, 4);
 /* A wrong command line: the same, then how it should look. EX_USAGE. */
 int tool_usage(const struct tool *t, const char *fmt, ...) STASH_PRINTF(2, 3);
@@ -97,6 +97,16 @@ int tool_timeout(const struct tool *t, int otherwise_ms);
  * supervisor is asked. STASH_E_NOENT names what is near.
  */
 int tool_target(struct stash_client *client, const char *operand, char name[STASH_NAME_MAX + 1], int timeout_ms);
+
+/* The same for a command that takes NAME, a path, or the pair SUPERVISOR ID: argc words of it, 1 or 2. */
+int tool_target_words(
+    struct stash_client *client, int argc, char **argv, char name[STASH_NAME_MAX + 1], int timeout_ms);
+
+/* A child as OTP's requests name it. The words as above; a name is looked up. */
+struct tool_child {
+	char supervisor[STASH_PATH_MAX + 1], id[STASH_NAME_MAX + 1];
+};
+int tool_child(struct stash_client *client, int argc, char **argv, struct tool_child *child);
 
 /* Opens a client; the exit status of a failure, which it has told, or 0. */
 int tool_connect(const struct tool *t, struct stash_client **client);

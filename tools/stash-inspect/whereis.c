@@ -26,12 +26,13 @@ run(struct tool *t, int argc, char **argv)
 	struct stash_process process;
 	struct look look;
 	int status = look_open(t, &look), code;
+	char path[STASH_PATH_MAX + 1];
 	json_t *line;
 
-	(void)argc;
 	if (status != 0)
 		return status;
-	code = find_process(&look, argv[1], &process);
+	snprintf(path, sizeof path, "%s%s%s", argv[1], argc > 2 ? "/" : "", argc > 2 ? argv[2] : "");
+	code = find_process(&look, path, &process);
 	if (code < 0) {
 		status = tool_error(t, code, "whereis");
 	} else if (*process.child == '\0') {
@@ -50,9 +51,9 @@ run(struct tool *t, int argc, char **argv)
 
 const struct tool_command inspect_whereis = {
 	.name = "whereis",
-	.usage = "NAME",
-	.help = "the process that has a name",
+	.usage = "NAME | SUPERVISOR ID",
+	.help = "the process that has a name, or is that child",
 	.min = 1,
-	.max = 1,
+	.max = 2,
 	.run = run,
 };

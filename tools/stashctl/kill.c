@@ -4,6 +4,7 @@
  * that it is the right process. What follows is the supervisor's business.
  */
 #include <signal.h>
+#include <stdbool.h>
 #include <string.h>
 #include <strings.h>
 
@@ -30,11 +31,11 @@ signal_number(const char *text)
 }
 
 static int
-ask(struct stash_client *client, const char *operand, int number, int timeout_ms)
+ask(struct stash_client *client, int argc, char **argv, int number, int timeout_ms)
 {
 	char name[STASH_NAME_MAX + 1];
 	struct stash_buf items;
-	int code = tool_target(client, operand, name, timeout_ms);
+	int code = tool_target_words(client, argc, argv, name, timeout_ms);
 
 	if (code < 0)
 		return code;
@@ -47,18 +48,31 @@ ask(struct stash_client *client, const char *operand, int number, int timeout_ms
 	return code;
 }
 
+/* The path of a supervisor: the top one, or one with a slash in it. */
+static bool
+is_supervisor(const char *word)
+{
+	return strcmp(word, "root") == 0 || strchr(word, '/') != NULL;
+}
+
+/* A last word that is a signal is one; else it may be an id. */
 static int
 run(struct tool *t, int argc, char **argv)
 {
-	int number = argc > 2 ? signal_number(argv[2]) : SIGKILL, status, code;
+	int number = argc > 2 ? signal_number(argv[argc - 1]) : SIGKILL, words = argc - 1, status, code;
 	struct stash_client *client;
 
+	if (argc > 2 && number != 0)
+		words--;
+	if (number == 0 && (argc > 3 || !is_supervisor(argv[1])))
+		return tool_usage(
+		    t, "kill: \"%s\" is no signal: give its name or number, as KILL or 9", argv[argc - 1]);
 	if (number == 0)
-		return tool_usage(t, "kill: \"%s\" is no signal: give its name or number, as KILL or 9", argv[2]);
+		number = SIGKILL;
 	status = tool_connect(t, &client);
 	if (status != 0)
 		return status;
-	code = ask(client, argv[1], number, tool_timeout(t, STASH_TIMEOUT));
+	code = ask(client, words, argv + 1, number, tool_timeout(t, STASH_TIMEOUT));
 	if (code < 0)
 		status = tool_error(t, code, "%s %s", argv[0], argv[1]);
 	stash_client_close(client);
@@ -67,9 +81,9 @@ run(struct tool *t, int argc, char **argv)
 
 const struct tool_command ctl_kill = {
 	.name = "kill",
-	.usage = "NAME [SIGNAL]",
+	.usage = "{NAME | SUPERVISOR ID} [SIGNAL]",
 	.help = "send a worker a signal, KILL by default",
 	.min = 1,
-	.max = 2,
+	.max = 3,
 	.run = run,
 };

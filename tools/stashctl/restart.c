@@ -13,10 +13,9 @@ run(struct tool *t, int argc, char **argv)
 	struct stash_client *client;
 	int status = tool_connect(t, &client);
 
-	(void)argc;
 	if (status != 0)
 		return status;
-	code = tool_target(client, argv[1], name, timeout_ms);
+	code = tool_target_words(client, argc - 1, argv + 1, name, timeout_ms);
 	if (code == STASH_OK)
 		code = stash_bounce(client, name, timeout_ms);
 	if (code < 0)
@@ -27,9 +26,9 @@ run(struct tool *t, int argc, char **argv)
 
 const struct tool_command ctl_restart = {
 	.name = "restart",
-	.usage = "NAME",
+	.usage = "NAME | SUPERVISOR ID",
 	.help = "stop a worker in order and start it again",
 	.min = 1,
-	.max = 1,
+	.max = 2,
 	.run = run,
 };

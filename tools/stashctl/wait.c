@@ -12,12 +12,12 @@
 #define AGAIN_NS (20 * STASH__NS_PER_MS)
 
 static int
-await_once(struct stash_client *client, const char *operand, int64_t deadline)
+await_once(struct stash_client *client, int argc, char **argv, int64_t deadline)
 {
 	char name[STASH_NAME_MAX + 1];
 	struct stash_buf items;
 	int left = stash__left_ms(deadline);
-	int code = tool_target(client, operand, name, left);
+	int code = tool_target_words(client, argc, argv, name, left);
 
 	if (code < 0)
 		return code;
@@ -40,16 +40,16 @@ ignore(void *arg, const struct stash_process *process)
 
 /* A name that isn't known may be one of a tree that is just starting: the top supervisor answers when it has. */
 static int
-await(struct stash_client *client, const char *operand, int64_t deadline)
+await(struct stash_client *client, int argc, char **argv, int64_t deadline)
 {
-	int code = await_once(client, operand, deadline);
+	int code = await_once(client, argc, argv, deadline);
 
 	if (code != STASH_E_NOENT)
 		return code;
 	code = stash_which_children(client, "root", ignore, NULL, stash__left_ms(deadline));
 	if (code < 0 && code != STASH_E_NOENT)
 		return code;
-	return await_once(client, operand, deadline);
+	return await_once(client, argc, argv, deadline);
 }
 
 static int
@@ -60,11 +60,10 @@ run(struct tool *t, int argc, char **argv)
 	struct stash_client *client;
 	int code;
 
-	(void)argc;
 	for (;;) {
 		code = stash_client_open(&client, t->dir, NULL);
 		if (code == STASH_OK) {
-			code = await(client, argv[1], deadline);
+			code = await(client, argc - 1, argv + 1, deadline);
 			stash_client_close(client);
 		}
 		if (code != STASH_E_DOWN || stash__left_ms(deadline) == 0)
@@ -76,9 +75,9 @@ run(struct tool *t, int argc, char **argv)
 
 const struct tool_command ctl_wait = {
 	.name = "wait",
-	.usage = "NAME",
+	.usage = "NAME | SUPERVISOR ID",
 	.help = "wait until a worker runs, also for its stashd",
 	.min = 1,
-	.max = 1,
+	.max = 2,
 	.run = run,
 };
