@@ -165,7 +165,8 @@ $(fuzzers): $(BUILD)/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tests/libtest.a $(h
 	$(call program,-fsanitize=fuzzer $(check_libs))
 
 # Modules are built as a user builds them, without the library.
-module = $(Q)mkdir -p $(@D) && $(CC) $(cppflags) $(cflags) $(depflags) -shared $(ldflags) -o $@ $<
+module = $(Q)mkdir -p $(@D) && $(CC) $(cppflags) $(cflags) $(depflags) -shared $(ldflags) -o $@ $< $(module_libs)
+$(BUILD)/examples/bridge.so: module_libs = $(call pkg,--libs libevent_core)
 $(BUILD)/examples/%.so: src/examples/%.c $(BUILD)/flags
 	$(call say,MOD)
 	$(module)
@@ -252,7 +253,7 @@ installed := $(stashd:%=755:%:$(SBINDIR)/stashd) \
 	644:$(BUILD)/stash.pc:$(LIBDIR)/pkgconfig/stash.pc \
 	$(foreach h,$(wildcard include/stash/*.h),644:$h:$(INCLUDEDIR)/stash/$(notdir $h)) \
 	$(foreach e,$(examples),755:$e:$(MODULEDIR)/$(notdir $e)) \
-	$(foreach e,$(example_c) $(wildcard src/examples/*.conf),644:$e:$(EXAMPLEDIR)/$(notdir $e)) \
+	$(foreach e,$(example_c) $(wildcard src/examples/*.conf src/examples/*.txt),644:$e:$(EXAMPLEDIR)/$(notdir $e)) \
 	$(foreach e,$(wildcard src/examples/*.sh),755:$e:$(EXAMPLEDIR)/$(notdir $e)) \
 	$(foreach m,$(wildcard man/*.[1-8]),644:$m:$(MANDIR)/man$(subst .,,$(suffix $m))/$(notdir $m))
 

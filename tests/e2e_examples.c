@@ -260,6 +260,47 @@ START_TEST(the_ticks_go_on_after_a_crash)
 }
 END_TEST
 
+/* ---- slow_start ---- */
+
+START_TEST(the_sibling_starts_while_the_data_are_loaded)
+{
+	char *log, ms[20];
+	pid_t pid;
+
+	memset(&d, 0, sizeof d);
+	snprintf(ms, sizeof ms, "[%d]", 3000 * t_patience());
+	t_example_start(&d, "slow_start.conf", (const char *const[]){ "[2000]", ms, NULL });
+	t_session("call counter1 increment", "1");
+	t_wait_output(&d.proc, "loading the data (slow)", 10000);
+	log = t_output(&d.proc);
+	ck_assert_msg(strstr(log, "the data are there") == NULL, "the sibling came too late:\n%s", log);
+	free(log);
+	t_session("-t 60 call slow_start get", "loaded"); /* whoever asks now only waits */
+	t_wait_output(&d.proc, "the data are there", 10000);
+	/* What is loaded is in the stash. */
+	pid = pid_of("slow_start");
+	t_session("kill slow_start", "");
+	(void)t_reborn(&d, "slow_start", pid);
+	t_session("-t 1 call slow_start get", "loaded");
+	finish();
+}
+END_TEST
+
+START_TEST(a_load_that_is_cut_short_begins_again)
+{
+	pid_t pid;
+
+	memset(&d, 0, sizeof d);
+	t_example_start(&d, "slow_start.conf", (const char *const[]){ "[2000]", "[1000]", NULL });
+	pid = pid_of("slow_start");
+	t_wait_output(&d.proc, "loading the data (slow)", 10000);
+	t_session("kill slow_start", "");
+	(void)t_reborn(&d, "slow_start", pid);
+	t_session("-t 60 call slow_start get", "loaded");
+	finish();
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -275,6 +316,8 @@ suite(void)
 	tcase_add_test(tc, a_normal_end_is_final_for_the_transient_child_only);
 	tcase_add_test(tc, one_branch_gives_up_and_the_other_never_notices);
 	tcase_add_test(tc, the_ticks_go_on_after_a_crash);
+	tcase_add_test(tc, the_sibling_starts_while_the_data_are_loaded);
+	tcase_add_test(tc, a_load_that_is_cut_short_begins_again);
 	return s;
 }
 
