@@ -39,16 +39,22 @@ example(const char *name)
 
 /* A tree that never gives up, of these children. */
 static void
-begin(const char *children)
+go_on(const char *children)
 {
 	char *text;
 
-	memset(&d, 0, sizeof d);
 	ck_assert_int_eq(setenv("STASHCTL", t_build("stashctl"), 1), 0);
 	ck_assert_int_ge(asprintf(&text, "tree = { intensity = 1000000; children = ( %s ); };", children), 0);
 	t_stashd_start(&d, text);
 	ck_assert_int_eq(setenv("STASH_DIR", t_store(&d), 1), 0);
 	free(text);
+}
+
+static void
+begin(const char *children)
+{
+	memset(&d, 0, sizeof d);
+	go_on(children);
 }
 
 static void
@@ -228,6 +234,64 @@ START_TEST(storm_with_the_disk)
 }
 END_TEST
 
+/* ---- somebody dies at a step ---- */
+
+static const struct {
+	const char *process, *name;
+	bool kill_worker; /* the point is passed only when the program dies */
+} points[] = {
+	{ "supervisor", "entry_before_tail", false },
+	{ "supervisor", "sup_put_written", false },
+	{ "supervisor", "sup_before_retire", true },
+	{ "supervisor", "sup_after_retire", true },
+	{ "supervisor", "sup_reaped", true },
+	{ "supervisor", "sup_forked", true },
+	{ "supervisor", "sup_before_go", true },
+	{ "supervisor", "sup_after_go", true },
+	{ "stash", "stash_before_turn", false },
+	{ "stash", "stash_after_turn", false },
+	{ "stash", "stash_in_retire", true },
+	{ "stash", "stash_after_retire", true },
+};
+
+#define NPOINTS (int)(sizeof points / sizeof points[0])
+
+static bool
+has_fired(void *arg)
+{
+	(void)arg;
+	return access(t_path("fired"), F_OK) == 0;
+}
+
+START_TEST(death_at_a_step)
+{
+	char crash[128], dir[PATH_MAX + 32];
+	const char *env[] = { crash, dir, NULL };
+	int count;
+	int64_t last;
+
+	snprintf(crash, sizeof crash, "STASH_CRASH=%s:%d:%s", points[_i].name, 3, points[_i].process);
+	snprintf(dir, sizeof dir, "STASH_CRASH_DIR=%s", t_dir());
+	memset(&d, 0, sizeof d);
+	d.points = true;
+	d.env = env;
+	go_on(script("count", "notify = \"none\";", counting));
+	for (int64_t until = stash__now_ns() + 30 * STASH__NS_PER_S; !has_fired(NULL);) {
+		wait_for("count", get_number("count") + 1);
+		if (points[_i].kill_worker)
+			(void)t_murder(&d, T_WORKER, "count");
+		ck_assert_msg(stash__now_ns() < until, "%s: nobody passed that point", points[_i].name);
+	}
+	last = check_acknowledged(&count);
+	wait_for("count", last + 3);
+	(void)t_murder(&d, T_WORKER, "count");
+	wait_for("count", last + 6);
+	finish();
+	last = check_acknowledged(&count);
+	ck_assert_int_ge(get_number("count"), last);
+}
+END_TEST
+
 /* ---- put and get ---- */
 
 static const char waiting[] = "while sleep 1; do :; done\n";
@@ -369,6 +433,15 @@ START_TEST(without_persistence_nothing_is_left)
 }
 END_TEST
 
+START_TEST(without_a_name_it_runs_all_the_same)
+{
+	begin(script("p", "name = \"\"; notify = \"none\";", "echo \"I am ${STASH_NAME:-nobody}\"; exit 1\n"));
+	t_wait_output(&d.proc, "I am nobody", 10000);
+	t_session_fails("put p 1", EX_NOHOST, "no such name");
+	finish();
+}
+END_TEST
+
 /* ---- starting ---- */
 
 START_TEST(its_environment_and_arguments)
@@ -442,6 +515,7 @@ programs_suite(void)
 {
 	Suite *suite = suite_create("programs");
 	TCase *some = t_case(suite, "some", 60), *storms = t_case(suite, "storms", 120);
+	TCase *steps = t_case(suite, "steps", 60);
 
 	tcase_add_test(some, a_script_as_a_worker);
 	tcase_add_test(some, a_script_as_a_client);
@@ -449,9 +523,11 @@ programs_suite(void)
 	tcase_add_test(some, many_puts_at_once);
 	tcase_add_test(some, what_may_not_be_put);
 	tcase_add_test(some, without_persistence_nothing_is_left);
+	tcase_add_test(some, without_a_name_it_runs_all_the_same);
 	tcase_add_test(some, its_environment_and_arguments);
 	tcase_add_test(some, it_is_started_when_it_says_so);
 	tcase_add_test(some, one_that_never_says_so_fails_to_start);
+	tcase_add_loop_test(steps, death_at_a_step, 0, NPOINTS);
 	tcase_add_test(storms, storm_on_the_script);
 	tcase_add_test(storms, storm_on_everybody);
 	tcase_add_test(storms, storm_with_the_disk);

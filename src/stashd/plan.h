@@ -54,7 +54,7 @@ int plan_pack_instance(struct stash_buf *, const uint8_t token[PLAN_TOKEN], cons
 /* Puts the arguments behind those of the plan. STASH_E_CORRUPT, _NOMEM. */
 int plan_read_instance(struct plan *, const void *instance, size_t len);
 bool plan_is_instance(const void *instance, size_t len, const uint8_t token[PLAN_TOKEN]);
-/* Whether clients can call it and it has a slot: everything but a program without libstash. */
+/* Whether it speaks with its supervisor, and clients can call it: everything but a program without libstash. */
 bool plan_linked(const struct plan *);
 
 #endif

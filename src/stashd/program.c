@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "shm/bell.h"
 #include "stashd/server.h"
 
@@ -222,13 +223,8 @@ program_free(struct worker *w)
 	if (p == NULL)
 		return;
 	stashlink_forget(&w->server->stash, p);
-	while (!TAILQ_EMPTY(&p->puts)) {
-		struct put *put = TAILQ_FIRST(&p->puts);
-
-		if (put->wait != NULL)
-			put->wait->put = NULL;
-		put_free(p, put);
-	}
+	while (!TAILQ_EMPTY(&p->puts))
+		answer(p, TAILQ_FIRST(&p->puts), STASH_E_DOWN, "it is over");
 	destroy(p);
 	w->program = NULL;
 }
@@ -353,6 +349,7 @@ write_put(struct program *p, struct put *put)
 	memcpy(page->layout, LAYOUT, sizeof(LAYOUT));
 	atomic_store(&page->layout_version, 1);
 	stash__entry_submit(&p->out, &head, NULL, NULL, put->data);
+	STASH_POINT("sup_put_written");
 	p->entry++;
 	p->version++;
 	put->entry = p->entry;
@@ -410,15 +407,16 @@ work(struct program *p)
 
 /* ---- asking ---- */
 
-/* What it says about sealed memory; it is read, not mapped, so that nothing can be taken away under us. */
+/* Only memory has seals: nothing else is read here, where nobody may wait, and this can't change meanwhile. */
 static int
 read_data(int fd, struct put *put)
 {
+	int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1, needed = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
 	struct stat st;
 	ssize_t n;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return stash__fail(STASH_E_PROTO, "a put without a state");
+	if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0)
+		return stash__fail(STASH_E_PROTO, "a put without a state in sealed memory");
 	if (st.st_size > STASH_STATE_MAX)
 		return stash__fail(STASH_E_TOOBIG, "the state is larger than %d bytes", STASH_STATE_MAX);
 	put->len = (size_t)st.st_size;

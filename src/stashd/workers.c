@@ -143,6 +143,8 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	sup_spec_unref(w->spec);
 	w->spec = (struct sup_spec *)(uintptr_t)spec;
 	w->callable = spec->name[0] != '\0' && plan_linked(&plan);
+	if (plan_linked(&plan))
+		program_free(w); /* its bell is the worker's own now */
 	return 0;
 }
 
