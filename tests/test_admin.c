@@ -3,6 +3,7 @@
  * OTP's administrative calls on a living stashd: each one, each of its errors with OTP's term, children that are added
  * at run time, and all of it over the death of the supervisor.
  */
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -267,6 +268,44 @@ START_TEST(a_branch_is_a_child)
 }
 END_TEST
 
+/* ---- a whole tree ---- */
+
+/* In a process of its own, since it owns it. */
+static void
+supervise_fails(const struct stash_supervisor_spec *top, int code, const char *term)
+{
+	pid_t pid = fork();
+	int status;
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		int result = stash_supervise(top, t_path("own"), NULL);
+
+		if (result != code || strcmp(stash_errterm(), term) != 0)
+			fprintf(stderr, "%s (%s): %s\n", stash_errname(result), stash_errterm(), stash_errmsg());
+		_exit(result == code && strcmp(stash_errterm(), term) == 0 ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+}
+
+START_TEST(a_tree_that_fails_has_a_term)
+{
+	struct stash_child_spec x = child("x", NULL), y[] = { child("y", ARGS("fail")) };
+	struct stash_supervisor_spec below = { .size = sizeof below, .children = y, .nchildren = 1 };
+	struct stash_child_spec s = { .size = sizeof s, .id = "s", .supervisor = &below };
+	struct stash_child_spec both[] = { x, s };
+	struct stash_supervisor_spec top = { .size = sizeof top, .children = both, .nchildren = 2 };
+
+	supervise_fails(&top, STASH_E_START, "failed_to_start_child s failed_to_start_child y init_error");
+	y[0].restart = 5;
+	supervise_fails(&top, STASH_E_SPEC, "failed_to_start_child s start_spec invalid_restart_type");
+	top.strategy = STASH_SIMPLE_ONE_FOR_ONE;
+	y[0].restart = STASH_PERMANENT;
+	supervise_fails(&top, STASH_E_SPEC, "bad_start_spec");
+}
+END_TEST
+
 /* ---- simple_one_for_one ---- */
 
 START_TEST(instances_have_a_template)
@@ -460,7 +499,8 @@ start_in_child(const char *supervisor, const struct stash_child_spec *spec, int 
 
 		if (result == 0)
 			result = stash_start_child(mine, supervisor, spec, NULL, LONG_MS);
-		fprintf(stderr, "started: %s %s\n", stash_errname(result), result < 0 ? stash_errmsg() : "");
+		if (result != code)
+			fprintf(stderr, "start: %s: %s\n", stash_errname(result), stash_errmsg());
 		stash_client_close(mine);
 		_exit(result == code ? 0 : 1);
 	}
@@ -503,6 +543,33 @@ START_TEST(a_start_survives_the_supervisor)
 	reap_well(&p);
 	counts_are("root/pool", 1, 1, 0, 1);
 	children_are("root/pool", "t-1,worker,running");
+	end();
+}
+END_TEST
+
+/* Wherever the supervisor dies in a start: each request makes one child, whose init runs once. */
+START_TEST(each_start_is_done_once)
+{
+	enum { STARTS = 30 };
+	char noted[PATH_MAX];
+	const char *args[] = { noted, NULL };
+	struct stash_child_spec one = { .size = sizeof one, .args = args };
+	struct t_proc p;
+	size_t len;
+	char *starts;
+
+	begin();
+	snprintf(noted, sizeof noted, "noted=%s", t_path("starts"));
+	for (int i = 0; i < STARTS; i++) {
+		start_in_child("root/pool", &one, 0, &p);
+		(void)poll(NULL, 0, i % 10); /* it dies at another point each time */
+		(void)t_murder(&stashd, T_SUPERVISOR, NULL);
+		reap_well(&p);
+	}
+	counts_are("root/pool", 1, STARTS, 0, STARTS);
+	starts = t_read_file(t_path("starts"), &len);
+	ck_assert_uint_eq(len, STARTS);
+	free(starts);
 	end();
 }
 END_TEST
@@ -579,11 +646,13 @@ suite(void)
 	tcase_add_test(tc, a_start_may_be_ignored);
 	tcase_add_test(tc, a_start_takes_as_long_as_init);
 	tcase_add_test(tc, a_branch_is_a_child);
+	tcase_add_test(tc, a_tree_that_fails_has_a_term);
 	tcase_add_test(tc, instances_have_a_template);
 	tcase_add_test(tc, a_specification_is_told);
 	tc = t_case(s, "deaths", 60);
 	tcase_add_test(tc, dynamic_children_survive_the_supervisor);
 	tcase_add_test(tc, a_start_survives_the_supervisor);
+	tcase_add_test(tc, each_start_is_done_once);
 	tcase_add_test(tc, requests_wait_for_the_next_supervisor);
 	tcase_add_test(tc, dynamic_children_survive_everything);
 	tcase_add_test(tc, without_stashd_all_is_down);
