@@ -173,7 +173,6 @@ END_TEST
 START_TEST(a_normal_end_is_final_for_the_transient_child_only)
 {
 	pid_t permanent;
-	char *children;
 
 	begin("terminating.conf");
 	permanent = pid_of("permanent");
@@ -184,10 +183,42 @@ START_TEST(a_normal_end_is_final_for_the_transient_child_only)
 	t_session("call transient alive", "ok");
 	t_session("call transient terminate", "ok");
 	t_session_fails("call transient alive", EX_UNAVAILABLE, "transient");
-	children = t_session_output("which-children root", NULL);
-	ck_assert_msg(strstr(children, "stopped") != NULL, "which-children says:\n%s", children);
-	free(children);
+	t_session_says("which-children root", "stopped");
 	t_session("call permanent alive", "ok");
+	finish();
+}
+END_TEST
+
+/* ---- dynamic ---- */
+
+START_TEST(children_come_and_go_and_the_others_stay)
+{
+	pid_t one, supervisor;
+
+	begin("dynamic.conf");
+	t_session_says(
+	    "start-child root/counters { name = \"dynamic_counter1\"; }", "root/counters/dynamic_counter1: started");
+	t_session_says(
+	    "start-child root/counters { name = \"dynamic_counter2\"; }", "root/counters/dynamic_counter2: started");
+	t_session_says("which-children root/counters", "dynamic_counter1");
+	t_session_says("which-children root/counters", "dynamic_counter2");
+	t_session("call dynamic_counter1 increment", "1");
+	t_session("call dynamic_counter1 increment", "2");
+	t_session("call dynamic_counter1 increment", "3");
+	t_session("call dynamic_counter2 get", "0");
+	one = pid_of("dynamic_counter1");
+	t_session("terminate-child root/counters dynamic_counter2", "");
+	t_session_fails("call dynamic_counter2 get", EX_NOHOST, "dynamic_counter2");
+	t_session("call dynamic_counter1 get", "3");
+	ck_assert_int_eq(pid_of("dynamic_counter1"), one);
+	/* Nobody's death takes it out of the tree. */
+	supervisor = t_pid(&d, T_SUPERVISOR, NULL);
+	ck_assert(t_murder(&d, T_SUPERVISOR, NULL));
+	t_session("call dynamic_counter1 increment", "4");
+	t_session("kill dynamic_counter1", "");
+	(void)t_reborn(&d, "dynamic_counter1", one);
+	t_session("call dynamic_counter1 get", "4");
+	ck_assert_int_ne(t_pid(&d, T_SUPERVISOR, NULL), supervisor);
 	finish();
 }
 END_TEST
@@ -314,6 +345,7 @@ suite(void)
 	tcase_add_test(tc, counters_without_a_stash_begin_again);
 	tcase_add_test(tc, counters_with_a_stash_go_on);
 	tcase_add_test(tc, a_normal_end_is_final_for_the_transient_child_only);
+	tcase_add_test(tc, children_come_and_go_and_the_others_stay);
 	tcase_add_test(tc, one_branch_gives_up_and_the_other_never_notices);
 	tcase_add_test(tc, the_ticks_go_on_after_a_crash);
 	tcase_add_test(tc, the_sibling_starts_while_the_data_are_loaded);

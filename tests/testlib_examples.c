@@ -95,6 +95,18 @@ t_session(const char *command, const char *output)
 }
 
 void
+t_session_says(const char *command, const char *words)
+{
+	struct t_result r;
+
+	session(&r, command);
+	ck_assert_msg(r.status == 0 && strstr(r.out, words) != NULL,
+	    "$ stashctl %s\nends with %d (0 expected) and writes '%s' (with '%s' expected)\n%s", command, r.status,
+	    r.out, words, r.err);
+	t_result_free(&r);
+}
+
+void
 t_session_fails(const char *command, int status, const char *words)
 {
 	struct t_result r;

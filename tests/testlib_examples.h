@@ -17,6 +17,8 @@ void t_example_start(struct t_stashd *, const char *conf, const char *const *edi
 
 /* "$ stashctl COMMAND": ends well and writes exactly that. The words of a command are parted by single spaces. */
 void t_session(const char *command, const char *output);
+/* "$ stashctl COMMAND": ends well, and what it writes holds these words. */
+void t_session_says(const char *command, const char *words);
 /* "$ stashctl COMMAND": ends with that status, and its complaint holds these words. */
 void t_session_fails(const char *command, int status, const char *words);
 /* The same without a test; its output (standard error too) to be freed by the caller. */
