@@ -77,6 +77,8 @@ modules := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/modules/*.c))
 helpers := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/helpers/*.c))
 replay_c := $(wildcard tests/replay/*.c)
 replay := $(if $(replay_c),$(BUILD)/tests/otp-replay)
+simulate_c := $(wildcard tests/simulate/*.c) $(patsubst %,tests/replay/%.c,world paths steps scenario)
+simulate := $(if $(wildcard tests/simulate/*.c),$(BUILD)/tests/tree-simulate)
 fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 scripts := $(wildcard tests/e2e_*.sh tests/check-*.sh)
 # Those that need neither pidfds nor a map of 64 GiB, which valgrind doesn't know; nor those in which processes
@@ -86,7 +88,7 @@ valgrind_suites := $(filter $(addprefix $(BUILD)/tests/test_,base% shm% store% t
 
 all: $(libs) $(stashd) $(tools) $(examples)
 	@:
-tests: all $(suites) $(modules) $(helpers) $(replay) $(BUILD)/tests/guard
+tests: all $(suites) $(modules) $(helpers) $(replay) $(simulate) $(BUILD)/tests/guard
 	@:
 
 # ---- rules ----
@@ -158,6 +160,9 @@ $(helpers): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(hosting)
 	$(call say,LINK)
 	$(call program)
 $(replay): $(call obj,$(replay_c)) $(hosting)
+	$(call say,LINK)
+	$(call program)
+$(simulate): $(call obj,$(simulate_c)) $(hosting)
 	$(call say,LINK)
 	$(call program)
 $(fuzzers): $(BUILD)/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tests/libtest.a $(hosting)
@@ -236,7 +241,7 @@ torture:
 run-torture:
 	@BUILD=$(BUILD) STASH_TORTURE=$(TORTURE_MINUTES) JOBS=1 PATIENCE=$$((2 * $(TORTURE_MINUTES))) \
 		LIMIT=$$((120 * $(TORTURE_MINUTES))) bash tests/run.sh $(filter $(BUILD)/tests/e2e_%,$(suites)) \
-		$(wildcard tests/e2e_*.sh)
+		$(wildcard tests/e2e_*.sh) tests/check-simulate.sh
 
 # ---- installation ----
 

@@ -103,6 +103,41 @@ join(const char *a, const char *b, const char *c)
 	return text;
 }
 
+static struct sup_spec *
+spec_of_child(const struct sup_spec *above, const struct sup_node *c)
+{
+	size_t i;
+
+	for (i = 0; i < above->nchildren; i++) {
+		if (strcmp(above->children[i]->id, c->id) == 0)
+			return above->children[i];
+	}
+	return NULL;
+}
+
+/*
+ * The supervisor, which is down, has another specification now: its children that are in there have what it says of
+ * them, and so on below; the others go. Else their rows would belong to no specification.
+ */
+static void
+adopt_spec(struct sup *sup, struct sup_node *n, struct sup_spec *spec, bool own)
+{
+	struct sup_node *c, *next;
+	struct sup_spec *part;
+
+	sup_node_set_spec(sup, n, spec, own);
+	for (c = n->sub == NULL ? NULL : TAILQ_FIRST(&n->sub->children); c != NULL; c = next) {
+		next = TAILQ_NEXT(c, sibling);
+		part = sup_is_simple(n) ? NULL : spec_of_child(spec, c);
+		if (part == NULL || (part->kind == SUP_SUPERVISOR) != (c->sub != NULL)) {
+			sup_node_remove(sup, c);
+		} else if (part != c->spec) {
+			adopt_spec(sup, c, part, false);
+			sup_node_set_name(sup, c, part->name);
+		}
+	}
+}
+
 /* The child for that spec: the one that was there before, with its counters, or a new one. NULL: no such path. */
 static struct sup_node *
 place_child(struct sup *sup, struct sup_node *n, struct sup_spec *spec)
@@ -119,7 +154,7 @@ place_child(struct sup *sup, struct sup_node *n, struct sup_spec *spec)
 	TAILQ_INSERT_TAIL(&n->sub->children, c, sibling);
 	c->place = ++n->sub->places;
 	if (c->spec != spec || c->own_spec)
-		sup_node_set_spec(sup, c, spec, false);
+		adopt_spec(sup, c, spec, false);
 	sup_node_set_name(sup, c, spec->name);
 	sup_touch(sup, c);
 	return c;
@@ -180,7 +215,7 @@ ask_init(struct sup *sup, struct sup_node *n)
 		return SUP_INIT_OK;
 	init = sup->ops.init(sup->ops.arg, n->path, &spec);
 	if (spec != n->spec)
-		sup_node_set_spec(sup, n, spec, true);
+		adopt_spec(sup, n, spec, true);
 	return init;
 }
 

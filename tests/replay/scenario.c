@@ -63,23 +63,44 @@ kind_of(const char *word)
 	return -1;
 }
 
+void
+item_free(struct item *it)
+{
+	free(it->text);
+	free(it->buffer);
+	lines_clear(&it->expect);
+}
+
+bool
+item_parse(struct item *it, const char *line)
+{
+	char *save = NULL, *word;
+	size_t n = 0;
+	int kind;
+
+	memset(it, 0, sizeof(*it));
+	it->text = need(strdup(line));
+	it->buffer = need(strdup(line));
+	word = strtok_r(it->buffer, " ", &save);
+	kind = word == NULL ? -1 : kind_of(word);
+	while (kind >= 0 && (it->word[n] = strtok_r(NULL, " ", &save)) != NULL && n < SCENARIO_WORDS - 1)
+		n++;
+	it->word[SCENARIO_WORDS - 1] = NULL;
+	if (kind < 0 || n == 0 || n == SCENARIO_WORDS - 1 || (kind == ITEM_POST && n < 2)) {
+		item_free(it);
+		return false;
+	}
+	it->kind = (unsigned)kind;
+	return true;
+}
+
 static int
 add_item(struct scenario *s, int number, const char *line)
 {
-	struct item it = { .text = need(strdup(line)), .buffer = need(strdup(line)) };
-	char *save = NULL, *word = strtok_r(it.buffer, " ", &save);
-	size_t n = 0;
-	int kind = kind_of(word);
+	struct item it;
 
-	while ((it.word[n] = strtok_r(NULL, " ", &save)) != NULL && n < SCENARIO_WORDS - 1)
-		n++;
-	it.word[SCENARIO_WORDS - 1] = NULL;
-	if (kind < 0 || n == 0 || n == SCENARIO_WORDS - 1 || (kind == ITEM_POST && n < 2)) {
-		free(it.text);
-		free(it.buffer);
+	if (!item_parse(&it, line))
 		return complain(s->file, number, "not a line of a scenario");
-	}
-	it.kind = (unsigned)kind;
 	s->item = need(reallocarray(s->item, s->count + 1, sizeof(it)));
 	s->item[s->count++] = it;
 	return 0;
@@ -133,11 +154,8 @@ scenario_free(struct scenario *s)
 {
 	size_t i;
 
-	for (i = 0; i < s->count; i++) {
-		free(s->item[i].text);
-		free(s->item[i].buffer);
-		lines_clear(&s->item[i].expect);
-	}
+	for (i = 0; i < s->count; i++)
+		item_free(&s->item[i]);
 	free(s->item);
 	free(s->file);
 	free(s->name);

@@ -38,6 +38,10 @@ struct scenario {
 int scenario_read(struct scenario *s, const char *file);
 void scenario_free(struct scenario *s);
 
+/* One line, neither "scenario" nor "expect". False: it is none, and there is nothing to be freed. */
+bool item_parse(struct item *it, const char *line);
+void item_free(struct item *it);
+
 /* The value of KEY=VALUE among the words, or NULL. */
 const char *item_option(const struct item *it, const char *key);
 

@@ -208,6 +208,8 @@ do_request(struct world *w, const struct item *it, const char *tag, char *const 
 		request.spec = world_spec(w, path);
 		free(path);
 	}
+	if (w->watch != NULL)
+		w->watch->request(w->watch->arg, &request);
 	sup_request(w->sup, &request, w->now);
 	sup_spec_unref(request.spec);
 	world_drain(w);
@@ -330,6 +332,16 @@ world_step(struct world *w)
 
 /* ---- life ---- */
 
+/* What the supervisor above knows of a child: no init of the child's own changes that. */
+static void
+keep_place(struct sup_spec *spec, const struct sup_spec *known)
+{
+	spec->restart = known->restart;
+	spec->significant = known->significant;
+	spec->shutdown_ms = known->shutdown_ms;
+	spec->type = known->type;
+}
+
 /* A supervisor's start uses what is declared when it starts. */
 static enum sup_init
 init(void *arg, const char *path, struct sup_spec **spec)
@@ -338,11 +350,13 @@ init(void *arg, const char *path, struct sup_spec **spec)
 	struct sup_spec *now = world_spec(w, path);
 	const char *outcome = path_next_init(w, world_path(w, path));
 	struct stash_buf *old = stash_buf_create(), *new = stash_buf_create();
+	enum sup_init said;
 	const void *a, *b;
 	size_t alen, blen;
 
 	sup_spec_unref(w->latest);
 	w->latest = now;
+	keep_place(now, *spec);
 	if (sup_spec_pack_tree(*spec, old) < 0 || sup_spec_pack_tree(now, new) < 0)
 		abort();
 	stash_buf_data(old, &a, &alen);
@@ -351,9 +365,12 @@ init(void *arg, const char *path, struct sup_spec **spec)
 		*spec = now;
 	stash_buf_destroy(old);
 	stash_buf_destroy(new);
-	if (strcmp(outcome, "ok") == 0)
-		return SUP_INIT_OK;
-	return strcmp(outcome, "error") == 0 ? SUP_INIT_ERROR : SUP_INIT_IGNORE;
+	said = strcmp(outcome, "ok") == 0 ? SUP_INIT_OK :
+	    strcmp(outcome, "error") == 0 ? SUP_INIT_ERROR :
+					    SUP_INIT_IGNORE;
+	if (w->watch != NULL)
+		w->watch->init(w->watch->arg, path, now, said);
+	return said;
 }
 
 struct sup_ops

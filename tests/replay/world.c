@@ -202,8 +202,11 @@ world_drain(struct world *w)
 	struct sup_action a;
 
 	w->told++;
-	while (sup_next_action(w->sup, &a))
+	while (sup_next_action(w->sup, &a)) {
+		if (w->watch != NULL)
+			w->watch->action(w->watch->arg, &a);
 		carry_out(w, &a);
+	}
 	if (w->after != NULL)
 		w->after(w, w->after_arg);
 }
@@ -218,6 +221,8 @@ tell_next(struct world *w)
 	w->events = e->next;
 	if (w->events == NULL)
 		w->events_end = &w->events;
+	if (w->watch != NULL)
+		w->watch->event(w->watch->arg, e);
 	switch (e->kind) {
 	case EVENT_READY:
 		sup_ready(w->sup, e->node, e->start, w->now);

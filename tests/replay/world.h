@@ -13,7 +13,17 @@
 #include "replay/scenario.h"
 #include "supervisor/machine.h"
 
-struct path; /* what is known of a path: declaration, behaviour, process */
+struct path;  /* what is known of a path: declaration, behaviour, process */
+struct event; /* what a process does, told to the machine */
+
+/* Who looks on: sees all that passes between the world and the machine, before it has any effect. */
+struct world_watch {
+	void (*init)(void *arg, const char *path, const struct sup_spec *spec, enum sup_init outcome);
+	void (*request)(void *arg, const struct sup_request *request);
+	void (*event)(void *arg, const struct event *event);
+	void (*action)(void *arg, const struct sup_action *action);
+	void *arg;
+};
 
 struct world {
 	const struct scenario *scenario;
@@ -34,6 +44,7 @@ struct world {
 	/* gets each row that is saved (value NULL: forgotten); NULL: rows are not asked for */
 	void (*row)(void *arg, const char *key, const void *value, size_t len);
 	void *row_arg;
+	const struct world_watch *watch; /* NULL: nobody */
 };
 
 void world_open(struct world *w, const struct scenario *s);
