@@ -431,6 +431,20 @@ read_data(int fd, struct put *put)
 	return 0;
 }
 
+/* NULL: why not is the thread's message, its code in *error. */
+static struct put *
+put_create(int fd, int *error)
+{
+	struct put *put = calloc(1, sizeof(*put));
+
+	*error = put == NULL ? stash__fail(STASH_E_NOMEM, "the supervisor has no memory") : read_data(fd, put);
+	if (*error == 0)
+		return put;
+	free(put != NULL ? put->data : NULL);
+	free(put);
+	return NULL;
+}
+
 /* The worker whose state may be put by that peer now; NULL: why not is the thread's message, its code in *error. */
 static struct worker *
 find(struct peer *peer, const char *name, uint64_t incarnation, int *error)
@@ -462,23 +476,19 @@ find(struct peer *peer, const char *name, uint64_t incarnation, int *error)
 void
 program_put(struct peer *peer, uint64_t number, const char *name, uint64_t incarnation, int fd)
 {
-	struct put *put = NULL;
-	struct program *p = NULL;
-	struct wait *wait;
 	int error = 0;
 	struct worker *w = find(peer, name, incarnation, &error);
+	struct program *p = w != NULL ? get(w) : NULL;
+	struct put *put = p != NULL ? put_create(fd, &error) : NULL;
+	struct wait *wait;
 
-	if (w != NULL && (p = get(w)) == NULL)
-		error = STASH_E_SYSTEM;
-	if (p != NULL && (put = calloc(1, sizeof(*put))) == NULL)
-		error = stash__fail(STASH_E_NOMEM, "the supervisor has no memory");
-	if (put != NULL)
-		error = read_data(fd, put);
-	wait = error == 0 ? wait_create(peer, WAIT_PUT, STASH__B_PUT, number, NULL) : NULL;
+	if (put == NULL) {
+		peer_done(peer, number, error < 0 ? error : STASH_E_SYSTEM, stash_errmsg(), "");
+		return;
+	}
+	wait = wait_create(peer, WAIT_PUT, STASH__B_PUT, number, NULL);
 	if (wait == NULL) {
-		if (error < 0)
-			peer_done(peer, number, error, stash_errmsg(), "");
-		free(put != NULL ? put->data : NULL);
+		free(put->data);
 		free(put);
 		return;
 	}
