@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -41,11 +42,34 @@ config(const char *extra)
 }
 
 static void
+t_until(bool (*done)(void *), void *arg, int ms)
+{
+	ck_assert(t_wait_for(done, arg, ms));
+}
+
+static bool
+runs(const char *name)
+{
+	struct stash_process p;
+
+	return stash_whereis(client, name, &p) == 0 && p.status == STASH_RUNNING;
+}
+
+static bool
+until_both_run(void *arg)
+{
+	(void)arg;
+	return runs("a") && runs("b");
+}
+
+static void
 begin(const char *extra)
 {
 	memset(&d, 0, sizeof d);
 	t_stashd_start(&d, config(extra));
 	client = t_client(&d);
+	/* A first start that is killed is a tree that can't be started. */
+	t_until(until_both_run, NULL, 20000);
 }
 
 static void
@@ -61,7 +85,8 @@ counts(const char *name)
 	struct stash_reply reply;
 	struct counts c = { 0 };
 
-	ck_assert_msg(stash_call(client, name, "count", NULL, 0, &reply, 30000) == 0, "%s", stash_errmsg());
+	ck_assert_msg(stash_call(client, name, "count", NULL, 0, &reply, 30000) == 0, "%s: %s; stashd's output:\n%s",
+	    name, stash_errmsg(), t_output(&d.proc));
 	ck_assert_int_eq(
 	    sscanf(reply.data,
 		"told %ld heard %ld taken %ld asked %ld got %ld sum %ld refused %ld code %ld posted %ld %ld "
@@ -117,7 +142,7 @@ START_TEST(test_casts_and_requests)
 		t_expect_call(client, "a", "tell", "b", text);
 		t_expect_call(client, "a", "ask", "b", text);
 	}
-	t_wait(until_heard, NULL, 10000);
+	t_until(until_heard, NULL, 10000);
 	ck_assert_int_eq(counts("b").heard, 100);
 	ck_assert_int_eq(counts("a").sum, 5050);
 	/* To oneself too, as a message. */
@@ -162,7 +187,7 @@ START_TEST(test_failed_callback_sends_nothing)
 	for (int i = 0; i < 5; i++)
 		t_expect_error(client, "a", "tell_and_die", "b", STASH_E_CRASHED);
 	t_expect_call(client, "a", "tell", "b", "2");
-	t_wait(until_heard, NULL, 10000);
+	t_until(until_heard, NULL, 10000);
 	ck_assert_int_eq(counts("b").heard, 2);
 	finish();
 }
@@ -190,7 +215,7 @@ START_TEST(test_posts)
 		if (i % 10 == 0)
 			ck_assert(t_murder(&d, T_WORKER, "a"));
 	}
-	t_wait(until_posted, NULL, 10000);
+	t_until(until_posted, NULL, 10000);
 	ck_assert_int_eq(counts("a").handled, 50);
 	/* One that kills its worker is set aside; the worker goes on. */
 	t_expect_call(client, "a", "post_poison", "x", "");
@@ -266,7 +291,8 @@ storm(const char *tag, const char *data, const char *extra, bool (*quiet)(void *
 	unsigned killed;
 	struct counts a, b;
 
-	shared = t_shared(sizeof *shared);
+	shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert(shared != MAP_FAILED);
 	begin(extra);
 	for (int i = 0; i < CLIENTS; i++) {
 		pids[i] = fork();
@@ -280,7 +306,7 @@ storm(const char *tag, const char *data, const char *extra, bool (*quiet)(void *
 	atomic_store(&shared->stop, true);
 	for (int i = 0; i < CLIENTS; i++)
 		ck_assert_int_eq(waitpid(pids[i], NULL, 0), pids[i]);
-	t_wait(quiet, NULL, 60000);
+	t_until(quiet, NULL, 60000);
 	a = counts("a");
 	b = counts("b");
 	printf(
@@ -297,6 +323,7 @@ storm(const char *tag, const char *data, const char *extra, bool (*quiet)(void *
 	ck_assert_int_eq(a.continues, a.continued);
 	ck_assert_int_eq(atomic_load(&shared->calls), a.told + a.asked + a.posted + a.continues);
 	ck_assert_uint_gt(killed, 5);
+	ck_assert_int_eq(munmap(shared, sizeof *shared), 0);
 	finish();
 }
 
