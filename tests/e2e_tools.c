@@ -193,7 +193,7 @@ START_TEST(test_inspect)
 	ck_assert(json_is_true(json_object_get(o, "healthy")));
 	json_decref(o);
 	TT_RUN(&r, &stash_inspect, "show", "web.value");
-	tt_says(&r, "\nvalue = \"seven\"\n");
+	tt_says(&r, "\nthe value is 'seven'\n");
 	tt_free(&r);
 	t_stashd_stop(&stashd, 10000);
 	shows(124, false);

@@ -3,6 +3,7 @@
  * What only running processes know, by request: rows from the stash process, the
  * tree from the supervisor. Their answers are parsed as foreign bytes are.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -194,4 +195,46 @@ stash__ask_processes(struct stash_store *store, stash_process_fn *fn, void *arg)
 	struct telling t = { fn, arg };
 
 	return stash__client_request(store->client, STASH__B_LIST, NULL, STASH__READER_WAIT_MS, take_processes, &t);
+}
+
+/* ---- a state in words ---- */
+
+struct words {
+	uint64_t *version;
+	char **text;
+};
+
+static int
+take_words(void *arg, int type, struct stash_view *view, int *fds, int nfds)
+{
+	struct words *w = arg;
+	const char *text;
+	int result = answered(view);
+
+	(void)fds;
+	(void)nfds;
+	if (result < 0)
+		return result;
+	*w->version = (uint64_t)stash__view_range(view, 0, INT64_MAX);
+	text = stash_view_text(view);
+	if (type != STASH__B_WORDS || stash_view_end(view) < 0)
+		return unreadable();
+	*w->text = strdup(text);
+	return *w->text != NULL ? STASH_OK : stash__fail(STASH_E_NOMEM, "no memory for a state in words");
+}
+
+int
+stash__ask_words(struct stash_store *store, const char *name, uint64_t *version, char **words)
+{
+	struct words w = { version, words };
+	struct stash_buf items;
+	int result;
+
+	stash__buf_init(&items, STASH__WIRE_MAX);
+	result = stash_buf_add_text(&items, name);
+	if (result == STASH_OK)
+		result = stash__client_request(
+		    store->client, STASH__B_SHOW, &items, STASH__READER_WAIT_MS, take_words, &w);
+	stash__buf_fini(&items);
+	return result;
 }

@@ -65,6 +65,8 @@ int stash__ask_slice(
     struct stash_store *store, const struct store_scan *scan, struct stash_buf *rows, struct store_slice *slice);
 /* The processes of the tree, in order, each supervisor before its children; from the supervisor. */
 int stash__ask_processes(struct stash_store *store, stash_process_fn *fn, void *arg);
+/* A name's last state in its behaviour's own words, and its version; from the supervisor. "": it has none. To be freed. */
+int stash__ask_words(struct stash_store *store, const char *name, uint64_t *version, char **words);
 /* One LMDB environment for all handles of this process. */
 int stash__offline_get(const char *dir, const struct stash__info *info, struct store **store);
 void stash__offline_put(struct store *store); /* NULL is fine */
@@ -119,6 +121,8 @@ int stash__store_registry(
     struct stash_store *store, int (*fn)(void *arg, const struct stash__registry_row *row), void *arg);
 /* The fields stored for a layout; *fields is NULL if there are none for images of that length. */
 int stash__store_fields(struct stash_store *store, const struct stash_state *state, struct stash_field **fields);
+/* As its behaviour says it (format_status), while a stashd runs. *words, to be freed, is NULL if it says nothing. */
+int stash__store_words(struct stash_store *store, const char *name, uint64_t *version, char **words);
 /* A copy of the status page. STASH_E_NOENT: there is none; no stash process has run since the last clean stop. */
 int stash__store_status(struct stash_store *store, struct stash__status_page *page);
 /* The database's figures; offline only: STASH_E_BUSY while a stash process has it. */

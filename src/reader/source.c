@@ -4,6 +4,7 @@
  * stashd runs, else from LMDB. Which of the two it is may change between two
  * slices; a scan goes on behind the last key.
  */
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -148,6 +149,26 @@ stash__store_online(struct stash_store *store)
 	result = stash__reader_online(store);
 	stash__reader_leave(store);
 	return result;
+}
+
+int
+stash__store_words(struct stash_store *store, const char *name, uint64_t *version, char **words)
+{
+	int result = stash__reader_enter(store);
+
+	*words = NULL;
+	*version = 0;
+	if (result < 0)
+		return result;
+	result = stash__reader_online(store);
+	if (result > 0)
+		result = stash__ask_words(store, name, version, words);
+	if (*words != NULL && **words == '\0') {
+		free(*words);
+		*words = NULL;
+	}
+	stash__reader_leave(store);
+	return result < 0 ? result : STASH_OK;
 }
 
 int

@@ -85,6 +85,7 @@ enum stash__broker_wire {
 	/* name, incarnation (0: whichever runs) [sealed memfd: the state's bytes]: of a program that isn't linked;
 	 * answered when it is safe */
 	STASH__B_PUT = 46,
+	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
 
 	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
 	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
@@ -97,8 +98,10 @@ enum stash__broker_wire {
 	STASH__B_DOWN = 70, /* unasked, request number 0: id, error, text: this channel is down for good */
 	/* error (0, STASH_IGNORE, STASH_E_*), text, term, whether a process follows (0/1), that process */
 	STASH__B_STARTED = 71,
-	STASH__B_COUNTS = 72,	/* error, text; without error: specs, active, supervisors, workers */
-	STASH__B_CHILDSPEC = 73 /* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
+	STASH__B_COUNTS = 72, /* error, text; without error: specs, active, supervisors, workers */
+	STASH__B_CHILDSPEC =
+	    73,		     /* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
+	STASH__B_WORDS = 100 /* error, text; without error: version of the state, text: "" if it has none */
 };
 
 enum stash__scan {

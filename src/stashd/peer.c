@@ -99,6 +99,8 @@ wait_free(struct wait *wait)
 	if (wait->worker != NULL)
 		TAILQ_REMOVE(&wait->worker->waits, wait, of_worker);
 	admin_free(wait->admin);
+	if (wait->status != NULL)
+		status_cancel(wait->status);
 	free(wait);
 }
 
@@ -328,6 +330,9 @@ on_text(struct peer *p, struct mail *m)
 	case STASH__B_LIST:
 		query_list(p, m->number);
 		break;
+	case STASH__B_SHOW:
+		showing_ask(p, m->number, text);
+		break;
 	case STASH__B_BOUNCE:
 		query_bounce(p, m->number, text);
 		break;
@@ -360,6 +365,7 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_AWAIT] = on_await,
 		[STASH__B_CANCEL] = on_cancel,
 		[STASH__B_PUT] = on_put,
+		[STASH__B_SHOW] = on_text,
 		[STASH__B_START_CHILD] = admin_on_start,
 		[STASH__B_TERMINATE_CHILD] = admin_on_child,
 		[STASH__B_RESTART_CHILD] = admin_on_child,

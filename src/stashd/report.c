@@ -285,13 +285,12 @@ report_write(struct report *r)
 {
 	struct server *s = r->server;
 	const struct stash__base *b = r->base;
+	struct plainly plainly = { NULL, 0 };
 	uint64_t image_len;
-	size_t len = 0;
-	const void *fields;
 
 	if (b != NULL && b->image_len > 0 && under_way(s) < UNDER_WAY_MAX) {
-		fields = records_fields(s, b->layout, b->layout_version, &image_len, &len);
-		r->status = status_begin(s, &r->worker->plan, b, fields, len, on_state, r);
+		plainly.fields = records_fields(s, b->layout, b->layout_version, &image_len, &plainly.len);
+		r->status = status_begin(s, &r->worker->plan, b, &plainly, on_state, r);
 	}
 	if (r->status != NULL)
 		return;

@@ -7,7 +7,7 @@
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
- *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c: state as text
+ *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c, showing.c: state as text
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
@@ -295,7 +295,7 @@ int down_row(const struct worker *, const struct channel *, struct stash__row *)
 
 /* ---- clients (broker.c, peer.c, query.c) ---- */
 
-enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN, WAIT_PUT };
+enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN, WAIT_PUT, WAIT_WORDS };
 
 /* A request whose answer comes later. */
 struct wait {
@@ -308,7 +308,8 @@ struct wait {
 	uint64_t ring_bytes;
 	int64_t deadline;
 	struct put *put;
-	struct admin *admin; /* a request about children; else NULL */
+	struct admin *admin;   /* a request about children; else NULL */
+	struct status *status; /* WORDS, while somebody looks for them */
 };
 
 struct peer {
@@ -463,12 +464,18 @@ void reports_free(struct server *); /* those under way are dropped */
 
 /* status.c: a state as text, by a process of its own. */
 struct status;
-/* layout_fields: packed; NULL: none are known.  image is borrowed for the call.  done is called once, never from here,
- * with
- * what was written within a second, or with "".  NULL: no process can be made. */
-struct status *status_begin(struct server *, const struct plan *, const struct stash__base *, const void *layout_fields,
-    size_t len, void (*done)(void *arg, const char *text), void *arg);
+/* How it is written where the behaviour has no format_status: by packed fields; NULL: in hex. */
+struct plainly {
+	const void *fields;
+	size_t len;
+};
+/* plainly NULL: in the behaviour's own words or not at all.  base is borrowed for the call.  done is called once, never
+ * from here, with what was written within a second, or with "".  NULL: no process can be made. */
+struct status *status_begin(struct server *, const struct plan *, const struct stash__base *, const struct plainly *,
+    void (*done)(void *arg, const char *text), void *arg);
 void status_cancel(struct status *);
+/* showing.c: SHOW of a tool: a state in its behaviour's own words. */
+void showing_ask(struct peer *, uint64_t number, const char *name);
 
 /* ---- the whole ---- */
 

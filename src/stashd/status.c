@@ -44,8 +44,7 @@ struct status {
 struct job {
 	const struct plan *plan;
 	const struct stash__base *base;
-	const void *fields;
-	size_t len;
+	const struct plainly *plainly;
 	const sigset_t *mask;
 };
 
@@ -55,7 +54,8 @@ print_plain(FILE *out, const struct job *j, const void *image)
 	struct stash_field *fields = NULL;
 	size_t len = j->base->image_len;
 
-	if (j->fields != NULL && stash__fields_unpack(j->fields, j->len, len, &fields) == 0 && fields != NULL)
+	if (j->plainly->fields != NULL &&
+	    stash__fields_unpack(j->plainly->fields, j->plainly->len, len, &fields) == 0 && fields != NULL)
 		(void)stash__fields_print(out, fields, image, len);
 	else
 		(void)stash__hex_print(out, image, len < HEX_MAX ? len : HEX_MAX);
@@ -116,7 +116,7 @@ print(FILE *out, const struct job *j)
 		state = as_state(&b, j->base, image);
 	if (state != NULL)
 		(void)b.format_status(state, out);
-	else
+	else if (j->plainly != NULL)
 		print_plain(out, j, image);
 }
 
@@ -237,10 +237,10 @@ make(struct status *st, struct job *j)
 }
 
 struct status *
-status_begin(struct server *s, const struct plan *plan, const struct stash__base *base, const void *fields, size_t len,
+status_begin(struct server *s, const struct plan *plan, const struct stash__base *base, const struct plainly *plainly,
     void (*done)(void *arg, const char *text), void *arg)
 {
-	struct job j = { plan, base, fields, len, &s->child_mask };
+	struct job j = { plan, base, plainly, &s->child_mask };
 	struct status *st = calloc(1, sizeof(*st));
 	struct timeval second = { .tv_sec = 1 };
 

@@ -49,6 +49,9 @@ gather(const struct look *look, struct shown *s)
 		if (code < 0)
 			tool_error(look->t, code, "show: the fields of \"%s\" are not to be had", s->name);
 	}
+	/* What can't be had in words is shown without them. */
+	if (s->has_state && look->online && !tool_has(look->t, 'r') && !tool_has(look->t, 'F'))
+		(void)stash__store_words(look->store, s->name, &s->words_version, &s->words);
 	code = stash_store_log(look->store, STASH_LOG_EVENTS, 0, read_crash, s);
 	if (code < 0)
 		tool_error(look->t, code, "show: the events are not to be had");
@@ -149,6 +152,7 @@ run(struct tool *t, int argc, char **argv)
 		code = gather(&look, s);
 		status = code < 0 ? tool_error(t, code, "show") : show(&look, s);
 	}
+	free(s->words);
 	stash__fields_free(s->fields);
 	stash_state_free(&s->state);
 	free(s);

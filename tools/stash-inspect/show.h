@@ -13,6 +13,8 @@ struct shown {
 	bool has_state, has_slot;
 	struct stash_state state;
 	struct stash_field *fields; /* of the state; NULL: not known */
+	char *words;		    /* the state as its behaviour says it; NULL: it doesn't, or isn't to be asked */
+	uint64_t words_version;	    /* of that state */
 	struct stash__look look;
 	struct { /* seq 0: none is known */
 		uint64_t seq;

@@ -32,6 +32,10 @@ json_state(const struct shown *s)
 		tool_json_set(o, "fields", tool_json_fields(s->fields, s->state.data));
 	else
 		tool_json_set(o, "hex", tool_json_hex(s->state.data, s->state.len));
+	if (s->words != NULL) {
+		tool_json_set(o, "words", tool_json_string(s->words));
+		tool_json_set(o, "words_version", tool_json_number(s->words_version));
+	}
 	return o;
 }
 

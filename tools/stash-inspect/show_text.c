@@ -176,6 +176,21 @@ last_crash(FILE *out, const struct shown *s)
 	putc('\n', out);
 }
 
+/* Line by line, each of them foreign. */
+static void
+words(FILE *out, const struct shown *s)
+{
+	if (s->words_version != s->state.version)
+		fprintf(out, "version %" PRIu64 ":\n", s->words_version);
+	for (const char *line = s->words; *line != '\0';) {
+		size_t n = strcspn(line, "\n");
+
+		stash__escape_to(out, line, n);
+		putc('\n', out);
+		line += n + (line[n] != '\0');
+	}
+}
+
 void
 show_text(const struct look *look, const struct shown *s)
 {
@@ -196,6 +211,10 @@ show_text(const struct look *look, const struct shown *s)
 	if (!s->has_state)
 		return;
 	fprintf(out, "\n");
+	if (s->words != NULL) {
+		words(out, s);
+		return;
+	}
 	if (s->fields != NULL)
 		code = stash__fields_print(out, s->fields, s->state.data, s->state.len);
 	if (s->fields == NULL || code == STASH_E_FORMAT)
