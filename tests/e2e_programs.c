@@ -461,13 +461,13 @@ START_TEST(its_environment_and_arguments)
 END_TEST
 
 static const char *
-notifier(const char *says, const char *more)
+notifier(const char *says, const char *before, const char *more)
 {
 	static char text[2 * PATH_MAX];
 
 	snprintf(text, sizeof text,
-	    "{ id = \"n\"; exec = [\"%s\", \"%s\"]; args = [\"%s\"]; notify = \"sd_notify\"; %s }",
-	    t_build("tests/helpers/sd_program"), says, t_path("go"), more);
+	    "{ id = \"n\"; exec = [\"%s\", \"%s\"]; args = [\"%s\", \"%s\"]; notify = \"sd_notify\"; %s }",
+	    t_build("tests/helpers/sd_program"), says, t_path("go"), before, more);
 	return text;
 }
 
@@ -487,7 +487,7 @@ begin_unready(const char *children)
 
 START_TEST(it_is_started_when_it_says_so)
 {
-	begin_unready(notifier("READY=1", ""));
+	begin_unready(notifier("READY=1", "STATUS=not yet", ""));
 	(void)t_reborn(&d, "n", 0);
 	t_session_fails("-t 0.1 wait n", EX_TEMPFAIL, "");
 	/* Also when another supervisor has taken over meanwhile. */
@@ -501,9 +501,28 @@ START_TEST(it_is_started_when_it_says_so)
 }
 END_TEST
 
+static bool
+is_past(void *until)
+{
+	return stash__now_ns() > *(int64_t *)until;
+}
+
+START_TEST(one_that_asks_for_more_time_has_it)
+{
+	int64_t until;
+
+	begin_unready(notifier("READY=1", "EXTEND_TIMEOUT_USEC=60000000", "start_timeout = 4000;"));
+	until = stash__now_ns() + 5 * STASH__NS_PER_S;
+	ck_assert(t_wait_for(is_past, &until, 10000));
+	t_write_file(t_path("go"), "");
+	t_session("wait n", "");
+	finish();
+}
+END_TEST
+
 START_TEST(one_that_never_says_so_fails_to_start)
 {
-	begin_unready(notifier("STATUS=nearly", "start_timeout = 200;"));
+	begin_unready(notifier("STATUS=nearly", "WATCHDOG=1", "start_timeout = 200;"));
 	t_write_file(t_path("go"), "");
 	ck_assert_int_ne(t_wait(&d.proc, 20000), 0);
 	t_no_children(10000);
@@ -526,6 +545,7 @@ programs_suite(void)
 	tcase_add_test(some, without_a_name_it_runs_all_the_same);
 	tcase_add_test(some, its_environment_and_arguments);
 	tcase_add_test(some, it_is_started_when_it_says_so);
+	tcase_add_test(some, one_that_asks_for_more_time_has_it);
 	tcase_add_test(some, one_that_never_says_so_fails_to_start);
 	tcase_add_loop_test(steps, death_at_a_step, 0, NPOINTS);
 	tcase_add_test(storms, storm_on_the_script);

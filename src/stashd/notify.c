@@ -12,6 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -61,6 +62,18 @@ notify_name(const struct life *l, char name[NOTIFY_NAME_MAX])
 
 /* ---- what it says ---- */
 
+/* Longer than start_timeout, from now on. */
+static void
+extend(struct life *l, const char *text)
+{
+	int64_t us;
+
+	if (l->phase != LIFE_STARTING || stash_parse_int(text, 1, INT64_MAX / 2000, &us) < 0)
+		return;
+	sup_extend(l->server->machine, l->node, l->start, stash__now_ns() + us * 1000);
+	server_arm(l->server);
+}
+
 static void
 on_line(struct life *l, const char *line)
 {
@@ -72,6 +85,8 @@ on_line(struct life *l, const char *line)
 		l->answer = 0;
 		l->phase = LIFE_READY;
 		turn_ready(l->server, l->node, l->start);
+	} else if (strncmp(line, "EXTEND_TIMEOUT_USEC=", 20) == 0) {
+		extend(l, line + 20);
 	} else if (strncmp(line, "STATUS=", 7) == 0) {
 		(void)stash__escape(text, sizeof(text), line + 7, strlen(line + 7));
 		stash__log(LOG_INFO, "%s: %s", l->worker->name, text);

@@ -97,6 +97,8 @@ void sup_exited(struct sup *sup, uint64_t node, uint64_t start, enum stash_reaso
  * go. It is started again and nothing is counted. In another state it is as sup_exited(KILLED).
  */
 void sup_lost(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns);
+/* A worker that is starting has asked for longer: it has until then, if that is later than what it had. */
+void sup_extend(struct sup *sup, uint64_t node, uint64_t start, int64_t until_ns);
 /* Time has passed: to be called when sup_deadline() is reached; harmless at any other time. */
 void sup_clock(struct sup *sup, int64_t now_ns);
 /* When sup_clock() is due, in ns of the same clock: <= now means at once (the machine takes a rest in long work). */

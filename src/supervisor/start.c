@@ -22,6 +22,16 @@ sup_child_launch(struct sup *sup, struct sup_node *c)
 	sup_act_node(sup, SUP_ACT_START, c);
 }
 
+void
+sup_extend(struct sup *sup, uint64_t node, uint64_t start, int64_t until)
+{
+	struct sup_node key = { .handle = node }, *c = RB_FIND(sup_handles, &sup->handles, &key);
+
+	if (c != NULL && c->start == start && c->state == SUP_STARTING && c->deadline != SUP_NEVER &&
+	    until > c->deadline)
+		sup_set_deadline(sup, c, until);
+}
+
 /* counted: a restart. What becomes of it is told to the supervisor above as its operation's outcome. */
 void
 sup_child_start(struct sup *sup, struct sup_node *c, bool counted)

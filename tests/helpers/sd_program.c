@@ -2,7 +2,7 @@
 /*
  * A program that knows nothing of libstash and speaks sd_notify's protocol: sends its first argument to NOTIFY_SOCKET
  * once the file of the second one is there, from a child of its own that is gone at once, then a barrier; then waits
- * to be killed.
+ * to be killed.  A third argument is sent at once.
  */
 #include <poll.h>
 #include <stddef.h>
@@ -64,6 +64,8 @@ main(int argc, char **argv)
 
 	if (argc < 3)
 		return 2;
+	if (argc > 3 && notify(argv[3], -1) < 0)
+		return 3;
 	while (access(argv[2], F_OK) < 0)
 		(void)poll(NULL, 0, 1);
 	child = fork();
