@@ -416,6 +416,40 @@ START_TEST(what_may_not_be_put)
 }
 END_TEST
 
+static bool
+is_stopped(void *arg)
+{
+	struct stash_process p;
+
+	return stash_whereis(arg, "once", &p) == 0 && p.status == STASH_STOPPED;
+}
+
+START_TEST(put_says_what_is_wrong)
+{
+	struct stash_client *c;
+	char children[2 * PATH_MAX + 1000];
+
+	snprintf(children, sizeof children,
+	    "%s, { id = \"once\"; exec = [\"/bin/true\"]; notify = \"none\"; restart = \"transient\"; }",
+	    script("p", "notify = \"none\";", waiting));
+	begin(children);
+	c = t_client(&d);
+	ck_assert_int_eq(stash_state_put(NULL, "p", "", 0, 1000), STASH_E_INVAL);
+	ck_assert_int_eq(stash_state_put(c, NULL, "", 0, 1000), STASH_E_INVAL);
+	ck_assert_int_eq(stash_state_put(c, "a/b", "", 0, 1000), STASH_E_INVAL);
+	ck_assert_int_eq(stash_state_put(c, "p", NULL, 1, 1000), STASH_E_INVAL);
+	ck_assert_int_eq(stash_state_put(c, "p", "", (size_t)STASH_STATE_MAX + 1, 1000), STASH_E_TOOBIG);
+	ck_assert_int_eq(stash_state_put(c, "nobody", "", 0, 10000), STASH_E_NOENT);
+	ck_assert(t_wait_for(is_stopped, c, 20000));
+	ck_assert_int_eq(stash_state_put(c, "once", "x", 1, 10000), STASH_E_DOWN);
+	t_session_fails("get once", EX_NOHOST, "no state");
+	ck_assert_int_eq(stash_state_put(c, "p", "x", 1, 20000), STASH_OK);
+	t_session("get p", "x");
+	stash_client_close(c);
+	finish();
+}
+END_TEST
+
 START_TEST(without_persistence_nothing_is_left)
 {
 	pid_t pid;
@@ -541,6 +575,7 @@ programs_suite(void)
 	tcase_add_test(some, what_is_put_can_be_got);
 	tcase_add_test(some, many_puts_at_once);
 	tcase_add_test(some, what_may_not_be_put);
+	tcase_add_test(some, put_says_what_is_wrong);
 	tcase_add_test(some, without_persistence_nothing_is_left);
 	tcase_add_test(some, without_a_name_it_runs_all_the_same);
 	tcase_add_test(some, its_environment_and_arguments);

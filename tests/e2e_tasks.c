@@ -65,6 +65,22 @@ is_gone(void *arg)
 	return pidfd_send_signal(*(int *)arg, 0, NULL, 0) < 0;
 }
 
+/* It says whose it is, and which. */
+static bool
+has_title(void *arg)
+{
+	char path[64], title[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/cmdline", (int)*(pid_t *)arg);
+	f = fopen(path, "r");
+	if (f != NULL && fread(title, 1, sizeof title - 1, f) == 0)
+		title[0] = '\0';
+	if (f != NULL)
+		fclose(f);
+	return strcmp(title, "stash: tasks task hang") == 0;
+}
+
 START_TEST(results_come_back)
 {
 	begin();
@@ -88,6 +104,7 @@ START_TEST(none_outlives_its_worker)
 
 		t_expect_call(c, "tasks", "hang", NULL, "");
 		ck_assert(t_wait_for(has_task, &pid, 20000));
+		ck_assert(t_wait_for(has_title, &pid, 20000));
 		worker = t_pid(&d, T_WORKER, "tasks");
 		pidfd = pidfd_open(pid, 0);
 		ck_assert_int_ge(pidfd, 0);
