@@ -180,6 +180,49 @@ START_TEST(test_by_decode)
 }
 END_TEST
 
+#define ROUNDS 20
+#define POSTS 12
+
+static bool
+all_posted(void *arg)
+{
+	struct stash_reply reply;
+	char text[64];
+	bool all;
+
+	snprintf(text, sizeof text, "layout 4: %d ", ROUNDS * POSTS);
+	ck_assert_int_eq(stash_call(arg, "layout", "look", NULL, 0, &reply, 30000), STASH_OK);
+	all = strcmp(reply.data, text) == 0;
+	stash_reply_free(&reply);
+	return all;
+}
+
+/* A call in the midst of a batch crashes; what the others have posted is posted once, though they are done again. */
+START_TEST(test_posts_of_a_batch_that_fails)
+{
+	struct stash_client *c;
+
+	memset(&d, 0, sizeof d);
+	start("tests/modules/layout_4.so");
+	c = t_client(&d);
+	for (int round = 0; round < ROUNDS; round++) {
+		int64_t refs[POSTS + 1];
+		for (int i = 0; i <= POSTS; i++) {
+			refs[i] = stash_call_start(c, "layout", i == POSTS / 2 ? "unknown" : "post", NULL, 0, 30000);
+			ck_assert_int_gt(refs[i], 0);
+		}
+		for (int i = 0; i <= POSTS; i++)
+			ck_assert_int_eq(
+			    stash_call_wait(c, refs[i], NULL, 30000), i == POSTS / 2 ? STASH_E_CRASHED : STASH_OK);
+	}
+	ck_assert(t_wait_for(all_posted, c, 20000));
+	replace("tests/modules/layout_4.so");
+	ck_assert(all_posted(c));
+	stash_client_close(c);
+	t_stashd_stop(&d, 20000);
+}
+END_TEST
+
 START_TEST(test_over_a_new_supervisor)
 {
 	pid_t supervisor;
@@ -431,6 +474,7 @@ suite(void)
 	tcase_add_test(c, test_by_fields_and_back);
 	tcase_add_test(c, test_by_code_change);
 	tcase_add_test(c, test_by_decode);
+	tcase_add_test(c, test_posts_of_a_batch_that_fails);
 	tcase_add_test(c, test_over_a_new_supervisor);
 	tcase_add_loop_test(c, test_no_way, 0, 5);
 	tcase_add_loop_test(c, test_no_way_at_the_start, 0, 5);

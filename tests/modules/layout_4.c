@@ -58,7 +58,18 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 {
 	struct layout_4 *s = state;
 
+	if (stash_msg_is(msg, "post"))
+		return stash_post(w, "posted", NULL, 0);
 	return layouts_call(w, msg, 4, &s->next, s->note, 200);
+}
+
+static int
+handle_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	(void)w;
+	(void)msg;
+	((struct layout_4 *)state)->next++;
+	return STASH_OK;
 }
 
 static int
@@ -71,7 +82,7 @@ format_status(const void *state, FILE *out)
 }
 
 static const struct stash_behaviour layout = STASH_BEHAVIOUR(.name = "layout", .state_size = sizeof(struct layout_4),
-    .layout_version = 4, .init = init, .handle_call = handle_call, .format_status = format_status, .encode = encode,
-    .decode = decode);
+    .layout_version = 4, .init = init, .handle_call = handle_call, .handle_info = handle_info,
+    .format_status = format_status, .encode = encode, .decode = decode);
 
 STASH_MODULE(&layout);
