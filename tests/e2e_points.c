@@ -207,6 +207,22 @@ START_TEST(test_all_die)
 }
 END_TEST
 
+/* The supervisor dies when its tree has ended and nobody knows it yet: the next one says so, and all end. */
+START_TEST(test_tree_ended)
+{
+	static const struct point p = { "supervisor", "sup_tree_ended", { 1, 0, 0 }, false, "" };
+	struct t_stashd d;
+	int status;
+
+	start(&d, &p, 1, "crash");
+	t_kill(&d.proc, SIGTERM);
+	status = t_wait(&d.proc, 20000);
+	ck_assert(fired(NULL));
+	ck_assert_msg(status >= 0 && status < 256, "stashd ended with %d", status);
+	t_no_children(20000);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -217,6 +233,7 @@ suite(void)
 	tcase_add_loop_test(c, test_points_disk, 0, NPOINTS);
 	tcase_add_test(c, test_client_dies);
 	tcase_add_test(c, test_all_die);
+	tcase_add_test(c, test_tree_ended);
 	return s;
 }
 

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "base/title.h"
 #include "stashd/ending.h"
 #include "stashd/proc.h"
@@ -147,6 +148,7 @@ server_over(struct server *s, int result, const char *text)
 {
 	if (s->phase == SERVER_OVER)
 		return;
+	STASH_POINT("sup_tree_ended");
 	s->phase = SERVER_OVER;
 	s->result = result;
 	strlcpy(s->text, text, sizeof(s->text));
