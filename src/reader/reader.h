@@ -65,7 +65,8 @@ int stash__ask_slice(
     struct stash_store *store, const struct store_scan *scan, struct stash_buf *rows, struct store_slice *slice);
 /* The processes of the tree, in order, each supervisor before its children; from the supervisor. */
 int stash__ask_processes(struct stash_store *store, stash_process_fn *fn, void *arg);
-/* A name's last state in its behaviour's own words, and its version; from the supervisor. "": it has none. To be freed. */
+/* A name's last state in its behaviour's own words, and its version; from the supervisor. "": it has none.
+ * To be freed. */
 int stash__ask_words(struct stash_store *store, const char *name, uint64_t *version, char **words);
 /* One LMDB environment for all handles of this process. */
 int stash__offline_get(const char *dir, const struct stash__info *info, struct store **store);

@@ -3,11 +3,12 @@
  * server.h: the inside of the supervisor process: one struct server, shared by the files of this folder.
  *
  *   loop.c       the process: set up, ticks, signals, the end      turn.c     events to the tree machine, its actions
- *   takeover.c   what the last supervisor left                     records.c  rows to the stash; rows.c, layouts.c: which
+ *   takeover.c   what the last supervisor left                     records.c  rows; rows.c, layouts.c: which ones
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
- *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports; status.c, showing.c: state as text
+ *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports
+ *   status.c     a state as text; showing.c: for a tool
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
