@@ -93,6 +93,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	records_tick(s);
 	mailroom_tick(s, now);
 	peers_tick(s, now);
+	release_tick(s);
 	spawn_sweep();
 }
 

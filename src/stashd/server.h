@@ -14,6 +14,7 @@
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
+ *   release.c    slots of names that are nobody's any more
  *   ways.c       channels from worker to worker
  */
 #ifndef STASHD_SERVER_H
@@ -147,7 +148,7 @@ struct worker {
 	uint64_t incarnation;	  /* the last number given */
 	enum stash_status status; /* as the machine said last; 0: nothing yet */
 	int64_t since_ns;	  /* CLOCK_REALTIME of that */
-	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN } slot;
+	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN, SLOT_CLOSING } slot;
 	int bell;
 	struct life *now;	 /* the newest; NULL: none */
 	struct program *program; /* of one without libstash; NULL: none yet */
@@ -157,6 +158,7 @@ struct worker {
 	LIST_HEAD(, worker_way) ways; /* from it to others */
 	TAILQ_HEAD(, wait) waits;     /* clients that wait until it runs */
 	bool down_due;		      /* no next one comes: its channels go, as soon as the last one is retired */
+	bool gone;		      /* no child has this name: what belongs to it is let go */
 };
 RB_HEAD(worker_names, worker);
 RB_HEAD(worker_nodes, worker);
@@ -187,6 +189,8 @@ int worker_file(const struct worker *, const char *half, int flags);
 /* STATUS or GONE came out of the machine. */
 void worker_status(struct worker *, enum stash_status, bool gone);
 void workers_free(struct server *);
+/* release.c: slots and bells of names that are nobody's any more. */
+void release_tick(struct server *);
 
 /* ---- programs without libstash (program.c, notify.c) ---- */
 

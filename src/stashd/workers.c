@@ -376,6 +376,7 @@ void
 worker_status(struct worker *w, enum stash_status status, bool gone)
 {
 	w->status = status;
+	w->gone = gone;
 	w->since_ns = stash__time_ns();
 	records_registry(w, gone);
 	/* STOPPED: no next one comes by itself; whoever waits has to be told, the rest goes with the last process. */

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * release.c: what is let go of a name that is nobody's any more: its slot, after the last of its state is stored, and
+ * its bell.  Trees whose children come and go would fill the run directory else.  Nothing is released that a channel, a
+ * process or a waiting client may still need, and a child that takes the name meanwhile waits until this is over.
+ */
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "stashd/server.h"
+
+#define TURN_MAX 256 /* names at a tick */
+
+static bool
+is_free(const struct worker *w)
+{
+	return w->gone && w->start == 0 && w->now == NULL && w->ahead == NULL && LIST_EMPTY(&w->dying) &&
+	    LIST_EMPTY(&w->channels) && LIST_EMPTY(&w->ways) && TAILQ_EMPTY(&w->waits);
+}
+
+static void
+drop_bell(struct worker *w)
+{
+	char key[STASH_NAME_MAX + 8];
+
+	if (w->bell < 0)
+		return;
+	snprintf(key, sizeof(key), "b/%s", w->name);
+	keep_drop(&w->server->keep, key);
+	close(w->bell);
+	w->bell = -1;
+}
+
+static void
+on_closed(void *arg, int error, const char *text, struct mail *m)
+{
+	struct worker *w = arg;
+
+	(void)m;
+	/* Not there: it was closed by a stash process that didn't come to say it. */
+	if (error < 0 && error != STASH_E_NOENT) {
+		stash__log(LOG_WARNING, "%s: its slot can't be released, and is kept: %s", w->name, text);
+		w->slot = SLOT_OPEN;
+		w->gone = false;
+		life_go_on(w);
+		return;
+	}
+	w->slot = SLOT_UNKNOWN;
+	drop_bell(w);
+	if (w->start != 0)
+		worker_open(w);
+}
+
+static void
+release(struct worker *w)
+{
+	struct stashlink *k = &w->server->stash;
+	struct stash_buf *buf;
+
+	program_free(w);
+	buf = stashlink_begin(k, STASH__S_CLOSE);
+	stash_buf_add_text(buf, w->name);
+	stash_buf_add_int(buf, 0);
+	if (stashlink_send(k, buf, -1, on_closed, w) != 0)
+		w->slot = SLOT_CLOSING;
+}
+
+void
+release_tick(struct server *s)
+{
+	struct worker *w;
+	int n = 0;
+
+	if (s->phase == SERVER_BOOT || s->phase == SERVER_OVER)
+		return;
+	RB_FOREACH(w, worker_names, &s->names) {
+		if (w->gone && w->slot == SLOT_OPEN && is_free(w) && n++ < TURN_MAX)
+			release(w);
+	}
+}
