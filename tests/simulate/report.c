@@ -185,7 +185,7 @@ dies_with_above(struct oracle *o, const char *path)
 		return false;
 	copy = strndup(path, (size_t)(cut - path));
 	above = being_find(o, copy);
-	if (above == NULL)
+	if (above == NULL || !being_lives(above))
 		dies = dies_with_above(o, copy);
 	else
 		dies = above->doomed || is_doomed(o, above) ||
