@@ -162,6 +162,7 @@ struct sup_super {
 	size_t retrying;	   /* in state RESTARTING */
 	uint64_t places;	   /* the last place given to a child */
 	uint64_t last_start;	   /* highest start number of the children that are gone */
+	size_t found;		   /* restore: behind the part of its spec that was found last */
 	uint64_t checks;	   /* number of the check of its spec, see sup_node.seen */
 	struct sup_op op;
 	struct sup_msgs queue;

@@ -79,17 +79,20 @@ take_own_spec(struct sup_rebuild *r, struct sup_item *it, struct sup_spec **out)
 	return 0;
 }
 
-/* The one that the supervisor's has for it. */
+/* The one that the supervisor's has for it: rows come in the order of the children, so it is the next one mostly. */
 static int
 find_spec(const struct sup_item *it, const struct sup_node *above, const char *id, struct sup_spec **out)
 {
-	size_t i;
+	size_t i, at, n;
 
 	if (above == NULL)
 		return sup_bad_row(it->key, "nothing is above it, and it has no specification");
-	for (i = 0; i < above->spec->nchildren; i++) {
-		if ((it->flags & ROW_INSTANCE) != 0 || strcmp(above->spec->children[i]->id, id) == 0) {
-			*out = sup_spec_ref(above->spec->children[i]);
+	n = above->spec->nchildren;
+	for (i = 0; i < n; i++) {
+		at = (above->sub->found + i) % n;
+		if ((it->flags & ROW_INSTANCE) != 0 || strcmp(above->spec->children[at]->id, id) == 0) {
+			above->sub->found = at + 1;
+			*out = sup_spec_ref(above->spec->children[at]);
 			return 0;
 		}
 	}
