@@ -87,7 +87,8 @@ struct asked {
 	struct stash_buf message; /* sent again to the next supervisor */
 	int fd;			  /* goes along; -1: none */
 	bool sent, done;
-	bool ever; /* it was sent to some supervisor */
+	bool ever;     /* it was sent to some supervisor */
+	bool question; /* it changes nothing */
 	int result;
 	int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds);
 	void *arg;

@@ -178,8 +178,7 @@ stash__link_send(struct stash_client *c, const struct stash_buf *message, const 
 		(void)poll(&p, 1, 1000); /* the supervisor reads as long as it lives, and a dead one ends this */
 		result = STASH_OK;
 	}
-	if (result == STASH_E_DOWN)
-		lost(c);
+	/* What it has said before its end is still to be read: then the link counts as lost. */
 	return result;
 }
 
@@ -321,7 +320,8 @@ static bool
 is_up(struct stash_client *c, void *arg)
 {
 	(void)arg;
-	return c->link == LINK_UP || c->hello_error < 0;
+	/* One that took the connection and ended before it answered has no follower, if nobody listens any more. */
+	return c->link == LINK_UP || c->hello_error < 0 || (c->link == LINK_DOWN && c->nobody);
 }
 
 int
@@ -336,36 +336,10 @@ stash__link_open(struct stash_client *c, int64_t deadline)
 	result = stash__wait(c, deadline, is_up, NULL);
 	if (c->hello_error < 0)
 		return c->hello_error;
-	if (result < 0)
+	if (result < 0 || c->link != LINK_UP)
 		return stash__fail(
 		    STASH_E_DOWN, "stashd on %s doesn't answer: its supervisor is being replaced, or stopped", c->dir);
 	return STASH_OK;
-}
-
-/*
- * Answered, or nobody will: without a listening socket there is no stashd.  If the request was sent, the next one may
- * come soon and can be asked again.
- */
-static bool
-is_answered(struct stash_client *c, void *arg)
-{
-	const struct asked *a = arg;
-
-	if (a->done)
-		return true;
-	return c->link == LINK_DOWN && c->nobody && (!a->ever || stash__now_ns() - c->lost_at >= c->wait_ns);
-}
-
-static void
-cancel(struct stash_client *c, uint64_t number)
-{
-	struct stash_buf message;
-
-	stash__buf_init(&message, STASH__WIRE_MAX);
-	(void)stash__link_compose(c, &message, STASH__B_CANCEL);
-	(void)stash_buf_add_int(&message, (int64_t)number);
-	(void)stash__link_send(c, &message, NULL, 0);
-	stash__buf_fini(&message);
 }
 
 /* Questions, which change nothing. */
@@ -387,13 +361,40 @@ only_asks(int type)
 	}
 }
 
+/*
+ * Answered, or nobody will: without a listening socket there is no stashd.  If the request was sent, the next one may
+ * come soon and can say whether it was done; a mere question isn't worth the wait.
+ */
+static bool
+is_answered(struct stash_client *c, void *arg)
+{
+	const struct asked *a = arg;
+
+	if (a->done)
+		return true;
+	return c->link == LINK_DOWN && c->nobody &&
+	    (!a->ever || a->question || stash__now_ns() - c->lost_at >= c->wait_ns);
+}
+
+static void
+cancel(struct stash_client *c, uint64_t number)
+{
+	struct stash_buf message;
+
+	stash__buf_init(&message, STASH__WIRE_MAX);
+	(void)stash__link_compose(c, &message, STASH__B_CANCEL);
+	(void)stash_buf_add_int(&message, (int64_t)number);
+	(void)stash__link_send(c, &message, NULL, 0);
+	stash__buf_fini(&message);
+}
+
 static int
-unanswered(const struct stash_client *c, const struct asked *a, int type, int timeout_ms)
+unanswered(const struct stash_client *c, const struct asked *a, int timeout_ms)
 {
 	if (c->link != LINK_DOWN || !c->nobody)
 		return stash__fail(
 		    STASH_E_TIMEDOUT, "the supervisor of %s didn't answer within %d ms", c->dir, timeout_ms);
-	if (a->ever && !only_asks(type))
+	if (a->ever && !a->question)
 		return stash__fail(STASH_E_TIMEDOUT,
 		    "stashd on %s has ended before it answered: whether it was done isn't known", c->dir);
 	return stash__fail(STASH_E_DOWN, "no stashd runs on %s: start it", c->dir);
@@ -410,7 +411,7 @@ int
 stash__client_request_with(struct stash_client *c, int type, const struct stash_buf *items, int fd, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg)
 {
-	struct asked a = { .fd = fd, .fn = fn, .arg = arg };
+	struct asked a = { .fd = fd, .question = only_asks(type), .fn = fn, .arg = arg };
 	const void *data = NULL;
 	size_t len = 0;
 	int result;
@@ -429,7 +430,7 @@ stash__client_request_with(struct stash_client *c, int type, const struct stash_
 		TAILQ_REMOVE(&c->askeds, &a, link);
 		if (!a.done) {
 			cancel(c, a.number);
-			result = unanswered(c, &a, type, timeout_ms);
+			result = unanswered(c, &a, timeout_ms);
 		} else if (a.result < 0) {
 			result = stash__fail_term(a.result, a.term, "%s", a.why);
 		}
