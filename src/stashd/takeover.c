@@ -214,7 +214,7 @@ static int
 new_machine(struct server *s)
 {
 	sup_destroy(s->machine);
-	s->machine = sup_create(NULL);
+	s->machine = sup_create(s->config->ops);
 	return s->machine != NULL ? 0 : stash__fail(STASH_E_NOMEM, "no memory for the tree");
 }
 
