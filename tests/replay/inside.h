@@ -11,8 +11,9 @@ enum life {
 	LIFE_HELD_START,
 	LIFE_RUNNING,
 	LIFE_HELD_STOP,
-	LIFE_DEAF, /* was asked to stop and goes on */
-	LIFE_SLOW  /* was asked to stop and will, at due */
+	LIFE_DEAF,    /* was asked to stop and goes on */
+	LIFE_SLOW,    /* was asked to stop and will, at due */
+	LIFE_STOPPING /* was asked to stop and does */
 };
 
 struct path {
@@ -43,8 +44,8 @@ struct event {
 };
 
 /* A request without an answer. */
-struct asked {
-	struct asked *next;
+struct unanswered {
+	struct unanswered *next;
 	uint64_t id;
 	char *tag; /* NULL: of a "do" */
 	const struct item *item;
@@ -62,6 +63,8 @@ struct path *world_path(struct world *w, const char *name);
 struct path *world_find(const struct world *w, const char *name);
 void world_declare(struct world *w, const struct item *it);
 const char *path_next_init(struct world *w, struct path *p);
+/* The "set" step. */
+void path_set(struct path *p, const struct item *it);
 const char *path_term(struct world *w, const struct path *p);
 /* The specification of a path as it is declared now; NULL: it isn't. */
 struct sup_spec *world_spec(struct world *w, const char *name);

@@ -139,6 +139,22 @@ path_next_init(struct world *w, struct path *p)
 	abort();
 }
 
+void
+path_set(struct path *p, const struct item *it)
+{
+	const char *init = item_option(it, "init"), *term = item_option(it, "term");
+
+	if (init != NULL) {
+		free(p->init);
+		p->init = strdup(init);
+		p->inits = 0;
+	}
+	if (term != NULL) {
+		free(p->term);
+		p->term = strdup(term);
+	}
+}
+
 /* ---- specifications ---- */
 
 static int32_t

@@ -50,5 +50,7 @@ const char *item_option(const struct item *it, const char *key);
  * sets.
  */
 bool lines_agree(const struct lines *expected, const struct lines *seen);
+/* The same for events and answers ("result", "reply"), each for themselves: who gets them by different ways. */
+bool lines_agree_apart(const struct lines *expected, const struct lines *seen);
 
 #endif

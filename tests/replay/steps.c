@@ -8,10 +8,10 @@
 
 /* ---- answers ---- */
 
-static struct asked *
+static struct unanswered *
 take_asked(struct world *w, uint64_t id)
 {
-	struct asked *a, **at;
+	struct unanswered *a, **at;
 
 	for (at = &w->asked; (a = *at) != NULL; at = &a->next) {
 		if (a->id == id) {
@@ -25,7 +25,7 @@ take_asked(struct world *w, uint64_t id)
 static void
 answer(struct world *w, uint64_t id, const char *text)
 {
-	struct asked *a = take_asked(w, id);
+	struct unanswered *a = take_asked(w, id);
 
 	if (a == NULL)
 		return;
@@ -42,7 +42,7 @@ answer(struct world *w, uint64_t id, const char *text)
 static uint64_t
 ask(struct world *w, const struct item *it, const char *tag)
 {
-	struct asked *a = world_alloc(sizeof(*a)), **end;
+	struct unanswered *a = world_alloc(sizeof(*a)), **end;
 
 	a->id = ++w->last_request;
 	a->tag = tag == NULL ? NULL : strdup(tag);
@@ -118,7 +118,7 @@ write_answer(FILE *f, const struct item *it, const struct sup_action *a)
 void
 answer_request(struct world *w, const struct sup_action *a)
 {
-	const struct asked *asked;
+	const struct unanswered *asked;
 	char *text = NULL;
 	size_t len;
 	FILE *f;
@@ -136,10 +136,10 @@ answer_request(struct world *w, const struct sup_action *a)
 	free(text);
 }
 
-static const struct asked *
+static const struct unanswered *
 find_start(const struct world *w)
 {
-	const struct asked *a;
+	const struct unanswered *a;
 	const char *request;
 
 	for (a = w->asked; a != NULL; a = a->next) {
@@ -154,7 +154,7 @@ find_start(const struct world *w)
 void
 answer_start(struct world *w, const char *text)
 {
-	const struct asked *a = find_start(w);
+	const struct unanswered *a = find_start(w);
 
 	if (a != NULL)
 		answer(w, a->id, text);
@@ -253,22 +253,6 @@ do_release(struct world *w, struct path *p, const char *outcome)
 }
 
 static void
-do_set(struct path *p, const struct item *it)
-{
-	const char *init = item_option(it, "init"), *term = item_option(it, "term");
-
-	if (init != NULL) {
-		free(p->init);
-		p->init = strdup(init);
-		p->inits = 0;
-	}
-	if (term != NULL) {
-		free(p->term);
-		p->term = strdup(term);
-	}
-}
-
-static void
 do_stop(struct world *w)
 {
 	if (sup_stop(w->sup, w->now) < 0)
@@ -293,7 +277,7 @@ carry_out_step(struct world *w, const struct item *it)
 	else if (strcmp(word[0], "release") == 0)
 		do_release(w, world_path(w, word[1]), word[2]);
 	else if (strcmp(word[0], "set") == 0)
-		do_set(world_path(w, word[1]), it);
+		path_set(world_path(w, word[1]), it);
 	else if (strcmp(word[0], "sleep") == 0)
 		world_sleep(w, strtoll(word[1], NULL, 10));
 	else
@@ -395,7 +379,7 @@ world_open(struct world *w, const struct scenario *s)
 const char *
 world_forget_request(struct world *w, uint64_t id)
 {
-	struct asked *a = take_asked(w, id);
+	struct unanswered *a = take_asked(w, id);
 	const char *tag = a == NULL || a->tag == NULL ? NULL : a->item->word[0];
 
 	if (a != NULL)

@@ -34,7 +34,7 @@ struct world {
 	struct lines seen;		    /* of the step in hand */
 	struct lines noproc;		    /* replies that stand at the end of a step */
 	struct sup_spec *latest;	    /* given to the machine, which takes its own reference */
-	struct asked *asked;		    /* requests without an answer yet */
+	struct unanswered *asked;	    /* requests without an answer yet */
 	uint64_t last_request;
 	size_t block, item; /* where we are: blocks of declarations, items */
 	size_t told;	    /* events told to the machine */
