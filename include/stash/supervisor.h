@@ -246,6 +246,21 @@ STASH_API int stash_stop(struct stash_client *client, int timeout_ms);
 STASH_API int stash_bounce(struct stash_client *client, const char *name, int timeout_ms);
 
 /*
+ * Has stashd read its config file again, and apply it: children that are gone
+ * from it are stopped and removed, those that differ are stopped and started,
+ * new ones are started; all others, and those that were added while the tree
+ * ran, go on untouched. stashd.conf(5) says it exactly; stashd's log has each
+ * step.
+ *
+ * Returns 0 when all is done. STASH_E_SPEC: the file has mistakes, which
+ * stash_errmsg() tells, and nothing was changed; likewise _ACCES, _SYSTEM: it
+ * can't be read; _NOENT: there is no file, or the tree is none of stashd's.
+ * STASH_E_START: a child couldn't be started and is stopped, the rest is done.
+ * STASH_E_DOWN; _TIMEDOUT: it goes on. Blocks up to timeout_ms. Since 0.1.0.
+ */
+STASH_API int stash_reload(struct stash_client *client, int timeout_ms);
+
+/*
  * Makes these len bytes, at most STASH_STATE_MAX, the state of a program that
  * isn't linked with this library (notify is STASH_NOTIFY_NONE or _SD), as a
  * version of its own; stash_store_read() reads it. For the program itself, what

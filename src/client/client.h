@@ -7,7 +7,7 @@
  *   route.c   a name's channel: opened on first use, presented to each new supervisor, over when it is marked down
  *   call.c    open calls and their replies
  *   wait.c    looking, spinning, sleeping: the one place where a client waits
- *   send.c    casts; admin.c: what the supervisor is asked; children.c: OTP's requests among that
+ *   send.c    casts; admin.c, reload.c: what the supervisor is asked; children.c: OTP's requests among that
  *   put.c     a state for a program that isn't linked
  *
  * One thread at a time.  Whatever it waits for, it takes and sorts replies (else full rings would lock each other).
@@ -169,6 +169,11 @@ int stash__client_request(struct stash_client *, int type, const struct stash_bu
 /* The same with a descriptor that goes along; it stays the caller's. */
 int stash__client_request_with(struct stash_client *, int type, const struct stash_buf *items, int fd, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
+
+/* ---- reload.c ---- */
+/* What stash_reload() does, or would do: a step each.  fn may be NULL. */
+typedef void stash__step_fn(void *arg, const char *what, const char *path, const char *why);
+int stash__reload(struct stash_client *, bool dry_run, stash__step_fn *, void *arg, int timeout_ms);
 
 /* ---- route.c ---- */
 /* The route to a name, asked for if there is none; an over one is replaced.  Never blocks. */

@@ -87,13 +87,20 @@ enum stash__broker_wire {
 	STASH__B_PUT = 46,
 	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
 
+	/* dry run (0/1): the config file is read again and applied, or what that would do is told.  Answer: STEPS, more
+	 * than one; the last one when all is done */
+	STASH__B_RELOAD = 31,
+
 	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
 	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
 				* to PRESENT: id [worker's bell, bell page]; with an error no more items and
 				* no descriptors */
 	STASH__B_PROCESS = 66,	 /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
-	STASH__B_DONE = 68,	 /* error, text, term (stash_errterm) */
+	/* error, text, term, more (1: further messages follow), count, for each of that many steps: what ("flags",
+	 * "remove", "change", "add", "later"), path (of "later" a key), why */
+	STASH__B_STEPS = 100,
+	STASH__B_DONE = 68, /* error, text, term (stash_errterm) */
 	STASH__B_ROWS = 69, /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
 	STASH__B_DOWN = 70, /* unasked, request number 0: id, error, text: this channel is down for good */
 	/* error (0, STASH_IGNORE, STASH_E_*), text, term, whether a process follows (0/1), that process */

@@ -65,6 +65,10 @@ ahead_take(struct worker *w, uint64_t start)
 		return NULL;
 	LIST_REMOVE(l, link);
 	w->ahead = NULL;
+	if (l->asked && start != 0) { /* it is being killed */
+		LIST_INSERT_HEAD(&w->dying, l, link);
+		return NULL;
+	}
 	l->start = start;
 	return l;
 }

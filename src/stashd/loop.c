@@ -74,7 +74,7 @@ on_signal(evutil_socket_t fd, short what, void *arg)
 		else if (info.ssi_signo == SIGUSR1)
 			logging_tree(s);
 		else
-			stash__log(LOG_NOTICE, "%s: reloading comes with a later version", name);
+			reload_signal(s);
 	}
 }
 
@@ -229,6 +229,7 @@ fill(struct server *s, const struct server_job *job, uint64_t starts)
 	memcpy(s->origin.store_id, job->store_id, STASH__ID);
 	TAILQ_INIT(&s->broker.peers);
 	STAILQ_INIT(&s->turns);
+	STAILQ_INIT(&s->reloads);
 	STAILQ_INIT(&s->records.backlog);
 	LIST_INIT(&s->records.longs);
 	LIST_INIT(&s->records.layouts);
@@ -269,6 +270,7 @@ set_up(struct server *s, int keeper)
 static void
 tear_down(struct server *s)
 {
+	reload_free(s);
 	reports_free(s);
 	takeover_free(s);
 	broker_close(s);

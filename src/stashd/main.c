@@ -26,6 +26,7 @@
 #include <stash/error.h>
 #include <stash/supervisor.h>
 
+#include "base/error.h"
 #include "base/log.h"
 #include "base/title.h"
 #include "base/text.h"
@@ -37,6 +38,7 @@
 
 struct command {
 	const char *dir, *file;
+	char *cwd; /* from which file was named */
 	bool check, verbose, detach;
 };
 
@@ -263,6 +265,34 @@ to_syslog(void *arg, int priority, const char *line)
 	syslog(LOG_DAEMON | priority, "%s", line);
 }
 
+/* SIGHUP and stashctl reload: in a process that ends after it, so nothing is freed. */
+static int
+reread(void *arg, struct stash__reread *result)
+{
+	const struct command *command = arg;
+	struct conf *conf = NULL;
+	int error, checked;
+	size_t len;
+	FILE *out;
+
+	if (command->cwd == NULL || chdir(command->cwd) < 0)
+		return stash__fail_errno("%s: the directory from which it was named", command->file);
+	error = conf_parse_file(&conf, command->file);
+	if (error == 0 || error == STASH_E_SPEC) {
+		checked = conf_check_modules(conf);
+		error = checked != 0 ? checked : error;
+	}
+	if (error == STASH_E_SPEC && (out = open_memstream(&result->mistakes, &len)) != NULL) {
+		(void)conf_print_mistakes(conf, out);
+		(void)fclose(out);
+	}
+	if (error == 0) {
+		result->tree = conf_tree(conf);
+		result->config = conf_store(conf);
+	}
+	return error;
+}
+
 static int
 run(const struct command *command, const struct conf *conf, bool use_syslog)
 {
@@ -270,6 +300,8 @@ run(const struct command *command, const struct conf *conf, bool use_syslog)
 	int error;
 
 	config.source = command->file;
+	config.reread = reread;
+	config.reread_arg = (void *)(uintptr_t)command;
 	if (use_syslog)
 		config.log = to_syslog;
 	error = stash__supervise(conf_tree(conf), command->dir, &config);
@@ -393,6 +425,7 @@ main(int argc, char **argv)
 	int status, error;
 
 	stash__title_init(argc, argv);
+	command.cwd = getcwd(NULL, 0);
 	if (command.dir == NULL || *command.dir == '\0')
 		command.dir = DEFAULT_DIR;
 	status = parse_options(&command, argc, argv);
@@ -410,5 +443,6 @@ main(int argc, char **argv)
 	if (error == 0 && !command.check && status == EX_OK)
 		status = command.detach ? run_detached(&command, conf) : run(&command, conf, false);
 	conf_free(conf);
+	free(command.cwd);
 	return fflush(stdout) == 0 ? status : EX_OSERR;
 }

@@ -93,6 +93,7 @@ void
 wait_free(struct wait *wait)
 {
 	stashlink_forget(&wait->peer->server->stash, wait);
+	reload_forget(wait->peer->server, wait);
 	if (wait->kind == WAIT_PUT)
 		program_forget(wait);
 	TAILQ_REMOVE(&wait->peer->waits, wait, of_peer);
@@ -286,6 +287,15 @@ on_put(struct peer *p, struct mail *m)
 }
 
 static void
+on_reload(struct peer *p, struct mail *m)
+{
+	bool dry_run = stash__view_range(&m->view, 0, 1) != 0;
+
+	if (stash_view_end(&m->view) == 0)
+		reload_ask(p, m->number, dry_run);
+}
+
+static void
 on_cancel(struct peer *p, struct mail *m)
 {
 	uint64_t number = (uint64_t)stash_view_int(&m->view);
@@ -364,6 +374,7 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_PING] = on_text,
 		[STASH__B_AWAIT] = on_await,
 		[STASH__B_CANCEL] = on_cancel,
+		[STASH__B_RELOAD] = on_reload,
 		[STASH__B_PUT] = on_put,
 		[STASH__B_SHOW] = on_text,
 		[STASH__B_START_CHILD] = admin_on_start,

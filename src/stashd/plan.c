@@ -2,6 +2,7 @@
 /*
  * plan.c: a child's plan as bytes and back.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -280,4 +281,66 @@ plan_read_instance(struct plan *p, const void *instance, size_t len)
 	p->args = all;
 	p->nargs += n;
 	return 0;
+}
+
+/* ---- two plans ---- */
+
+static bool
+same_text(const char *a, const char *b)
+{
+	return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+same_words(char *const *a, char *const *b)
+{
+	if (a == NULL || b == NULL)
+		return a == b;
+	while (*a != NULL && *b != NULL && strcmp(*a, *b) == 0) {
+		a++;
+		b++;
+	}
+	return *a == NULL && *b == NULL;
+}
+
+static void
+name_keys(const struct plan *a, const struct plan *b, char *why, size_t size)
+{
+	const struct {
+		const char *key;
+		bool same;
+	} keys[] = {
+		{ "behaviour", a->behaviour == b->behaviour },
+		{ "module", same_text(a->module, b->module) },
+		{ "exec", same_words(a->exec, b->exec) },
+		{ "args", same_words(a->args, b->args) },
+		{ "notify", a->notify == b->notify },
+		{ "ack", a->ack_disk == b->ack_disk },
+		{ "persist", a->no_persist == b->no_persist },
+		{ "max_attempts", a->max_attempts == b->max_attempts },
+		{ "history", a->history == b->history },
+	};
+	size_t len;
+
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
+		len = strlen(why);
+		if (!keys[i].same)
+			snprintf(why + len, size - len, "%s%s", len > 0 ? ", " : "", keys[i].key);
+	}
+}
+
+void
+plan_differs(const struct plan_table *t, const struct sup_spec *from, const struct sup_spec *to, char *why, size_t size)
+{
+	struct plan a, b;
+
+	if (from->kind != SUP_WORKER || to->kind != SUP_WORKER)
+		return;
+	if (plan_read(&a, t, from->payload, from->payload_len) < 0)
+		return;
+	if (plan_read(&b, t, to->payload, to->payload_len) == 0) {
+		name_keys(&a, &b, why, size);
+		plan_free(&b);
+	}
+	plan_free(&a);
 }

@@ -14,6 +14,8 @@
 #include <stash/buf.h>
 #include <stash/supervisor.h>
 
+#include "supervisor/spec.h"
+
 /* The behaviours that specs have named or pointed to; filled before the first supervisor is forked, so that an index
  * means the same in all of them. */
 struct plan_table {
@@ -54,6 +56,8 @@ int plan_pack_instance(struct stash_buf *, const uint8_t token[PLAN_TOKEN], cons
 /* Puts the arguments behind those of the plan. STASH_E_CORRUPT, _NOMEM. */
 int plan_read_instance(struct plan *, const void *instance, size_t len);
 bool plan_is_instance(const void *instance, size_t len, const uint8_t token[PLAN_TOKEN]);
+/* Appends to why, separated by ", ", the keys of the config in which the plans of two workers differ. */
+void plan_differs(const struct plan_table *, const struct sup_spec *, const struct sup_spec *, char *why, size_t size);
 /* Whether it speaks with its supervisor, and clients can call it: everything but a program without libstash. */
 bool plan_linked(const struct plan *);
 

@@ -266,7 +266,7 @@ reply_children(struct server *s, const struct wait *wait, const struct sup_actio
 void
 query_reply(struct server *s, const struct sup_action *a)
 {
-	struct wait *wait = find_wait(s, a->request);
+	struct wait *wait = reload_replied(s, a) ? NULL : find_wait(s, a->request);
 	const char *text = a->code < 0 ? stash_strerror(a->code) : "";
 
 	if (wait == NULL)

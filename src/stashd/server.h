@@ -9,6 +9,7 @@
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
  *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports
  *   status.c     a state as text; showing.c: for a tool
+ *   reload.c     a changed config; reread.c: reading it
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
@@ -41,6 +42,7 @@
 #include "stashd/mail.h"
 #include "stashd/output.h"
 #include "stashd/plan.h"
+#include "stashd/reload.h"
 #include "stashd/spawn.h"
 #include "stashd/stashlink.h"
 #include "stashd/supervise.h"
@@ -149,6 +151,8 @@ struct worker {
 	enum stash_status status; /* as the machine said last; 0: nothing yet */
 	int64_t since_ns;	  /* CLOCK_REALTIME of that */
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN, SLOT_CLOSING } slot;
+	bool slot_no_persist; /* what the stash was told about it last */
+	uint32_t slot_history;
 	int bell;
 	struct life *now;	 /* the newest; NULL: none */
 	struct program *program; /* of one without libstash; NULL: none yet */
@@ -300,7 +304,15 @@ int down_row(const struct worker *, const struct channel *, struct stash__row *)
 
 /* ---- clients (broker.c, peer.c, query.c) ---- */
 
-enum wait_kind { WAIT_OPEN = 1, WAIT_AWAIT, WAIT_REQUEST /* of the machine */, WAIT_SCAN, WAIT_PUT, WAIT_WORDS };
+enum wait_kind {
+	WAIT_OPEN = 1,
+	WAIT_AWAIT,
+	WAIT_REQUEST /* of the machine */,
+	WAIT_SCAN,
+	WAIT_PUT,
+	WAIT_WORDS,
+	WAIT_RELOAD
+};
 
 /* A request whose answer comes later. */
 struct wait {
@@ -394,7 +406,11 @@ void turn_lost(struct server *, uint64_t node, uint64_t start);
 void turn_request(struct server *, const struct sup_request *);
 /* The tree begins, goes on after a takeover, ends in order, ends at once. */
 int turn_begin(struct server *, struct sup_spec *);
-void turn_resume(struct server *, bool new_boot);
+void turn_resume(struct server *);
+/* No worker lives: what was stored is started again, as spec says now; the reference passes over. */
+int turn_begin_anew(struct server *, struct sup_spec *, bool new_boot);
+/* Another specification; the reference passes over. */
+void turn_reload(struct server *, struct sup_spec *, uint64_t request);
 void turn_stop(struct server *);
 void turn_kill(struct server *);
 /* Between two of these, events wait. */
@@ -521,6 +537,8 @@ struct server {
 	bool turning;
 	unsigned held;
 	uint64_t next_request; /* of the machine */
+	struct reloads reloads;
+	bool reload_due; /* SIGHUP came before there was a tree */
 
 	struct worker_names names;
 	struct worker_nodes nodes;
@@ -531,8 +549,12 @@ struct server {
 	unsigned nworkers, recovered;
 	bool up;	 /* the tree has started as a whole; after a takeover it counts as that */
 	bool was_clean;	 /* the last stashd here had ended in order */
+	bool new_boot;	 /* the machine was started again since */
 	char found[256]; /* what the stash has found, in words */
 };
+
+/* supervise.c: the specification of a tree, with the plans of its workers. */
+int supervise_make_tree(const struct stash_supervisor_spec *, struct plan_table *, struct sup_spec **);
 
 /* The whole life of the process; returns its exit status. */
 struct server_job {

@@ -37,8 +37,8 @@
 
 /* ---- the specification ---- */
 
-static int
-make_tree(const struct stash_supervisor_spec *spec, struct plan_table *table, struct sup_spec **tree)
+int
+supervise_make_tree(const struct stash_supervisor_spec *spec, struct plan_table *table, struct sup_spec **tree)
 {
 	struct sup_convert how = { .pack = plan_pack, .arg = table, .released = true };
 	int result;
@@ -184,7 +184,7 @@ stash__supervise(const struct stash_supervisor_spec *spec, const char *dir, cons
 	if (config.log != NULL)
 		stash__log_sink(config.log, config.log_arg);
 	(void)proc_raise_files();
-	result = make_tree(spec, &table, &job.tree);
+	result = supervise_make_tree(spec, &table, &job.tree);
 	if (result == 0) {
 		result = lock_and_run(&job, dir);
 		sup_spec_unref(job.tree);

@@ -31,6 +31,15 @@
 
 struct sup_ops;
 
+struct stash__supervise_config;
+
+/* What a config file says when it is read again. */
+struct stash__reread {
+	const struct stash_supervisor_spec *tree;
+	const struct stash__supervise_config *config; /* its store's settings */
+	char *mistakes;				      /* of STASH_E_SPEC: lines; NULL: the thread's message */
+};
+
 /* What stashd's config sets beyond the public options. */
 struct stash__supervise_config {
 	const char *run_dir;	    /* NULL: chosen by the store's directory */
@@ -43,6 +52,12 @@ struct stash__supervise_config {
 	const struct stash_behaviour *const *behaviours; /* what specs name; ends with NULL; or NULL */
 	stash__log_fn *log; /* NULL: standard error.  Called in the keeper and in the processes below it */
 	void *log_arg;
+	/*
+	 * Reads the config file again, in a process of its own that ends after it, so that nothing needs to be freed.
+	 * 0, STASH_E_SPEC, or why it can't be read.  NULL: there is no file
+	 */
+	int (*reread)(void *arg, struct stash__reread *);
+	void *reread_arg;
 	const char *source;	   /* where the tree comes from, for the log; NULL: nothing is said */
 	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };

@@ -153,6 +153,7 @@ begun(struct server *s)
 		finish(s);
 	if (s->stop_asked_ns != 0)
 		server_stop(s, "a signal during the start");
+	reload_up(s);
 }
 
 /* ---- the first supervisor of a stashd ---- */
@@ -188,28 +189,6 @@ expect_all(struct server *s, const struct sup_spec *spec, const char *above)
 	return result;
 }
 
-/* Whether the stored tree, with its restart counts, is the one that is to be started. */
-static bool
-same_tree(struct server *s)
-{
-	const struct sup_node *root = sup_root(s->machine);
-	struct stash_buf a, b;
-	const void *x, *y;
-	size_t n, m;
-	bool same = false;
-
-	if (root == NULL || (sup_node_state(root) != SUP_RUNNING && sup_node_state(root) != SUP_STARTING))
-		return false;
-	stash__buf_init(&a, STASH__BUF_MAX);
-	stash__buf_init(&b, STASH__BUF_MAX);
-	if (sup_spec_pack_tree(sup_node_spec(root), &a) == 0 && sup_spec_pack_tree(s->tree, &b) == 0 &&
-	    stash_buf_data(&a, &x, &n) == 0 && stash_buf_data(&b, &y, &m) == 0)
-		same = n == m && memcmp(x, y, n) == 0;
-	stash__buf_fini(&a);
-	stash__buf_fini(&b);
-	return same;
-}
-
 static int
 new_machine(struct server *s)
 {
@@ -218,10 +197,74 @@ new_machine(struct server *s)
 	return s->machine != NULL ? 0 : stash__fail(STASH_E_NOMEM, "no memory for the tree");
 }
 
+/* Those of children that were added, too. */
+static int
+know_stored(struct server *s)
+{
+	const struct sup_node *node = NULL;
+	char name[STASH_NAME_MAX + 1];
+
+	while ((node = sup_next(s->machine, node)) != NULL) {
+		if (sup_node_spec(node)->kind != SUP_WORKER)
+			continue;
+		worker_slot_name(sup_node_path(node), sup_node_name(node), name);
+		if (worker_get(s, name) == NULL)
+			return STASH_E_NOMEM;
+	}
+	return 0;
+}
+
+/* Numbers go on where they stood. */
+static void
+know_incarnations(struct server *s, const struct rowset *rows)
+{
+	struct worker *w;
+
+	RB_FOREACH(w, worker_names, &s->names) {
+		uint64_t last = rowset_incarnation(rows, w->name);
+
+		if (last > w->incarnation)
+			w->incarnation = last;
+	}
+}
+
+static unsigned
+count_workers(const struct server *s)
+{
+	const struct sup_node *node = NULL;
+	unsigned count = 0;
+
+	while ((node = sup_next(s->machine, node)) != NULL)
+		count += sup_node_spec(node)->kind == SUP_WORKER;
+	return count;
+}
+
+/* The last stashd had no time to end: its tree is started again, changed as by a reload. False: there is none. */
+static bool
+begin_stored(struct server *s, const struct rowset *rows)
+{
+	int result;
+
+	if (s->was_clean || rows->ntree == 0)
+		return false;
+	result = sup_restore(s->machine, rows->tree, rows->ntree);
+	if (result == 0)
+		result = know_stored(s);
+	if (result == 0) {
+		know_incarnations(s, rows);
+		rowset_note_parts(rows, s);
+		result = turn_begin_anew(s, sup_spec_ref(s->tree), s->new_boot);
+	}
+	if (result < 0 && result != STASH_E_DOWN)
+		stash__log(LOG_WARNING, "the stored tree can't go on: %s: the config's is started", stash_errmsg());
+	if (result == 0)
+		s->nworkers = count_workers(s);
+	return result == 0;
+}
+
 static int
 begin_first(struct server *s, struct rowset *rows)
 {
-	struct worker *w;
 	int result;
 
 	result = expect_all(s, s->tree, s->tree->id);
@@ -229,18 +272,9 @@ begin_first(struct server *s, struct rowset *rows)
 		result = ways_find(s);
 	if (result < 0)
 		return result;
-	/* Numbers go on where they stood. */
-	RB_FOREACH(w, worker_names, &s->names) {
-		uint64_t last = rowset_incarnation(rows, w->name);
-
-		if (last > w->incarnation)
-			w->incarnation = last;
-	}
-	if (!s->was_clean && rows->ntree > 0 && sup_restore(s->machine, rows->tree, rows->ntree) == 0 && same_tree(s)) {
-		rowset_note_parts(rows, s);
-		turn_resume(s, true);
+	know_incarnations(s, rows);
+	if (begin_stored(s, rows))
 		return 0;
-	}
 	for (size_t i = 0; i < rows->ntree; i++)
 		records_tree_forget(s, rows->tree[i].key, rowset_parts(rows, i));
 	result = new_machine(s);
@@ -458,7 +492,7 @@ begin_successor(struct server *s, struct rowset *rows)
 		s->recovered += w->now != NULL && life_runs(w->now);
 	}
 	turn_hold(s);
-	turn_resume(s, false);
+	turn_resume(s);
 	while ((node = sup_next(s->machine, node)) != NULL) {
 		if (sup_node_spec(node)->kind != SUP_WORKER)
 			continue;

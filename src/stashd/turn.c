@@ -21,6 +21,7 @@ enum turn_kind {
 	TURN_LOST,
 	TURN_REQUEST,
 	TURN_RESUME,
+	TURN_RELOAD,
 	TURN_STOP,
 	TURN_KILL,
 	TURN_CLOCK
@@ -32,7 +33,6 @@ struct turn_event {
 	uint64_t node, start;
 	enum stash_reason reason;
 	char term[128];
-	bool new_boot;
 	struct sup_request request; /* what it points to is the event's */
 	char *supervisor, *child, *name;
 	void *args;
@@ -123,6 +123,7 @@ tell(struct server *s, const struct turn_event *e)
 {
 	struct sup *m = s->machine;
 	int64_t now = stash__now_ns();
+	int result;
 
 	switch (e->kind) {
 	case TURN_READY:
@@ -144,7 +145,12 @@ tell(struct server *s, const struct turn_event *e)
 		sup_request(m, &e->request, now);
 		break;
 	case TURN_RESUME:
-		sup_resume(m, e->new_boot, now);
+		sup_resume(m, false, now);
+		break;
+	case TURN_RELOAD:
+		result = sup_reload(m, sup_spec_ref(e->request.spec), e->request.id, now);
+		if (result < 0)
+			reload_refused(s, e->request.id, result, stash_errmsg());
 		break;
 	case TURN_STOP:
 		if (sup_stop(m, now) < 0 && s->phase != SERVER_OVER)
@@ -285,12 +291,31 @@ turn_request(struct server *s, const struct sup_request *request)
 }
 
 void
-turn_resume(struct server *s, bool new_boot)
+turn_resume(struct server *s)
 {
-	struct turn_event *e = create(TURN_RESUME, 0, 0);
+	add(s, create(TURN_RESUME, 0, 0));
+}
 
-	e->new_boot = new_boot;
+void
+turn_reload(struct server *s, struct sup_spec *spec, uint64_t request)
+{
+	struct turn_event *e = create(TURN_RELOAD, 0, 0);
+
+	e->request.spec = spec;
+	e->request.id = request;
 	add(s, e);
+}
+
+int
+turn_begin_anew(struct server *s, struct sup_spec *spec, bool new_boot)
+{
+	int result = sup_begin_anew(s->machine, spec, new_boot, stash__now_ns());
+
+	if (result == 0 && sup_node_state(sup_root(s->machine)) == SUP_DOWN)
+		result = stash__fail(STASH_E_DOWN, "the stored tree had ended");
+	if (result == 0)
+		add(s, create(TURN_CLOCK, 0, 0));
+	return result;
 }
 
 int

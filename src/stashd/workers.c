@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <unistd.h>
 
 #include <bsd/string.h>
@@ -118,6 +119,16 @@ list_under(struct worker *w, uint64_t node)
 		RB_INSERT(worker_nodes, &w->server->nodes, w);
 }
 
+/* A process that was made ahead runs by the old one, and isn't wanted. */
+static void
+end_ahead(struct worker *w)
+{
+	if (w->ahead == NULL)
+		return;
+	w->ahead->asked = true;
+	(void)pidfd_send_signal(w->ahead->pidfd, SIGKILL, NULL, 0);
+}
+
 /* node NULL: only the specification is known yet. */
 static int
 take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *node)
@@ -138,6 +149,8 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	if (result < 0)
 		return result;
 	plan_free(&w->plan);
+	if (w->spec != NULL && sup_spec_compare(w->spec, spec) != 0)
+		end_ahead(w);
 	w->plan = plan;
 	sup_spec_ref((struct sup_spec *)(uintptr_t)spec);
 	sup_spec_unref(w->spec);
@@ -335,6 +348,8 @@ ask_slot(struct worker *w, void (*fn)(void *, int, const char *, struct mail *))
 		return 0;
 	buf = stashlink_begin(k, STASH__S_OPEN);
 	stash_buf_add_text(buf, w->name);
+	w->slot_no_persist = w->plan.no_persist;
+	w->slot_history = w->plan.history;
 	stash_buf_add_int(buf, w->plan.no_persist);
 	stash_buf_add_int(buf, w->plan.history);
 	stash_buf_add_int(buf, 0);
@@ -342,9 +357,24 @@ ask_slot(struct worker *w, void (*fn)(void *, int, const char *, struct mail *))
 	return stashlink_send(k, buf, w->bell, fn, w) != 0;
 }
 
+static void
+on_changed(void *arg, int error, const char *text, struct mail *m)
+{
+	const struct worker *w = arg;
+
+	(void)m;
+	if (error < 0)
+		stash__log(LOG_ERR, "%s: its slot is kept as before: %s", w->name, text);
+}
+
 void
 worker_open(struct worker *w)
 {
+	bool changed = w->slot_no_persist != w->plan.no_persist || w->slot_history != w->plan.history;
+
+	/* Requests of one name are done in their order, and the next incarnation's retire comes later. */
+	if (w->slot == SLOT_OPEN && changed)
+		(void)ask_slot(w, on_changed);
 	if (w->slot == SLOT_UNKNOWN && ask_slot(w, on_opened))
 		w->slot = SLOT_ASKED;
 }

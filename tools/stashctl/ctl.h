@@ -12,8 +12,8 @@
 
 extern const struct tool_program stashctl;
 
-extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_restart, ctl_send,
-    ctl_shutdown, ctl_wait;
+extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_reload, ctl_restart,
+    ctl_send, ctl_shutdown, ctl_wait;
 /* OTP's */
 extern const struct tool_command ctl_count_children, ctl_delete_child, ctl_get_childspec, ctl_restart_child,
     ctl_start_child, ctl_terminate_child, ctl_which_children;
