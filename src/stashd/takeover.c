@@ -197,21 +197,20 @@ new_machine(struct server *s)
 	return s->machine != NULL ? 0 : stash__fail(STASH_E_NOMEM, "no memory for the tree");
 }
 
-/* Those of children that were added, too. */
+/* Whoever is in the stored tree and not in the config's. */
 static int
 know_stored(struct server *s)
 {
 	const struct sup_node *node = NULL;
-	char name[STASH_NAME_MAX + 1];
+	int result = 0;
 
-	while ((node = sup_next(s->machine, node)) != NULL) {
+	while (result >= 0 && (node = sup_next(s->machine, node)) != NULL) {
 		if (sup_node_spec(node)->kind != SUP_WORKER)
 			continue;
-		worker_slot_name(sup_node_path(node), sup_node_name(node), name);
-		if (worker_get(s, name) == NULL)
-			return STASH_E_NOMEM;
+		result = worker_remember(s, node);
+		s->takeover->opening += result > 0;
 	}
-	return 0;
+	return result < 0 ? result : 0;
 }
 
 /* Numbers go on where they stood. */

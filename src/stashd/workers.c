@@ -195,6 +195,26 @@ worker_expect(struct server *s, const struct sup_spec *spec, const char *path)
 	return result;
 }
 
+int
+worker_remember(struct server *s, const struct sup_node *node)
+{
+	char name[STASH_NAME_MAX + 1];
+	struct worker *w;
+	int result;
+
+	worker_slot_name(sup_node_path(node), sup_node_name(node), name);
+	w = worker_get(s, name);
+	if (w == NULL)
+		return STASH_E_NOMEM;
+	if (w->spec != NULL)
+		return 0;
+	result = take_spec(w, sup_node_spec(node), node);
+	if (result < 0 || !worker_has_slot(w))
+		return 0; /* it can't be run any more: there is nothing to be known of it */
+	worker_open(w);
+	return w->slot == SLOT_ASKED;
+}
+
 bool
 worker_has_slot(const struct worker *w)
 {
