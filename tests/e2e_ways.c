@@ -357,6 +357,95 @@ START_TEST(test_storm_of_continues)
 }
 END_TEST
 
+/* ---- each step ---- */
+
+static const struct {
+	const char *process, *point;
+	int passings[3];
+} points[] = {
+	{ "worker", "worker_taken", { 1, 6, 19 } },
+	{ "worker", "worker_replied", { 1, 6, 19 } },
+	{ "worker", "entry_before_tail", { 1, 6, 19 } },
+	{ "worker", "worker_after_tail", { 1, 6, 19 } },
+	{ "worker", "worker_before_publish", { 1, 6, 19 } },
+	{ "worker", "worker_after_publish", { 1, 6, 19 } },
+	{ "stash", "stash_before_turn", { 1, 3, 9 } },
+	{ "stash", "stash_after_turn", { 1, 3, 9 } },
+	{ "supervisor", "sup_way_made", { 1, 2, 2 } },
+};
+
+#define NPOINTS (int)(sizeof points / sizeof points[0])
+
+static bool
+fired(void *arg)
+{
+	(void)arg;
+	return access(t_path("fired"), F_OK) == 0;
+}
+
+static void
+talk(int rounds)
+{
+	for (int i = 0; i < rounds; i++) {
+		static const char *const tags[] = { "tell", "ask", "post", "continue" };
+		for (size_t k = 0; k < 4; k++)
+			ck_assert_msg(stash_call(client, i % 2 == 0 ? "a" : "b", tags[k], i % 2 == 0 ? "b" : "a", 1,
+					  NULL, 60000) == 0,
+			    "%s: %s", tags[k], stash_errmsg());
+	}
+}
+
+static void
+check_both(void)
+{
+	struct counts a, b;
+
+	t_until(until_heard, NULL, 20000);
+	t_until(until_posted, NULL, 20000);
+	t_until(until_continued, NULL, 20000);
+	a = counts("a");
+	b = counts("b");
+	ck_assert_int_eq(a.told, b.heard);
+	ck_assert_int_eq(b.told, a.heard);
+	ck_assert_int_eq(a.got, b.taken);
+	ck_assert_int_eq(b.got, a.taken);
+	ck_assert_int_eq(a.asked, a.got);
+	ck_assert_int_eq(b.asked, b.got);
+	ck_assert_int_eq(b.posted, b.handled);
+}
+
+static void
+search(int i, int passing, const char *ack)
+{
+	static char crash[128], dir[PATH_MAX + 32], extra[64];
+	static const char *env[] = { crash, dir, NULL };
+
+	(void)unlink(t_path("fired"));
+	snprintf(crash, sizeof crash, "STASH_CRASH=%s:%d:%s", points[i].point, passing, points[i].process);
+	snprintf(dir, sizeof dir, "STASH_CRASH_DIR=%s", t_dir());
+	snprintf(extra, sizeof extra, "ack = \"%s\";", ack);
+	memset(&d, 0, sizeof d);
+	d.env = env;
+	d.points = true;
+	t_stashd_start(&d, config(extra));
+	client = t_client(&d);
+	for (int64_t until = stash__now_ns() + 30 * STASH__NS_PER_S; !fired(NULL);) {
+		talk(4);
+		ck_assert_msg(stash__now_ns() < until, "%s:%d: nobody passed that point", points[i].point, passing);
+	}
+	talk(4);
+	check_both();
+	finish();
+}
+
+START_TEST(test_points)
+{
+	for (int k = 0; k < 3; k++)
+		if (k == 0 || points[_i].passings[k] != points[_i].passings[k - 1])
+			search(_i, points[_i].passings[k], _i % 2 == 0 ? "crash" : "disk");
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -370,6 +459,7 @@ suite(void)
 	tcase_add_test(c, test_request_that_crashes_its_worker);
 	tcase_add_test(c, test_posts);
 	tcase_add_test(c, test_continues);
+	tcase_add_loop_test(c, test_points, 0, NPOINTS);
 	tcase_add_test(c, test_storm_of_casts);
 	tcase_add_test(c, test_storm_of_casts_on_disk);
 	tcase_add_test(c, test_storm_of_requests);
