@@ -181,7 +181,8 @@ START_TEST(specifications)
 
 	begin();
 	CTL(0, "", "start-child", "root",
-	    "{ id = \"b\"; name = \"b e\\\"e\"; module = \"child.so\"; args = [\"x\\ty\", \"\"]; restart = \"temporary\";"
+	    "{ id = \"b\"; name = \"b e\\\"e\"; module = \"child.so\"; args = [\"x\\ty\", \"\"];"
+	    " restart = \"temporary\";"
 	    " shutdown = \"brutal_kill\"; persist = false; ack = \"disk\"; start_timeout = \"infinity\";"
 	    " max_attempts = 5; type = \"supervisor\"; }");
 	TT_RUN(&r, &stashctl, "get-childspec", "root/b", "-j");

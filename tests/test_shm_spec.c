@@ -37,6 +37,7 @@ pack(const struct stash_child_spec *spec, const void **data, size_t *len)
 	stash__buf_init(&buf, STASH__BUF_MAX);
 	ck_assert_int_eq(stash__pack_child(&buf, spec), 0);
 	ck_assert_int_eq(stash_buf_data(&buf, data, len), 0);
+	ck_assert_uint_gt(*len, 0);
 }
 
 START_TEST(it_comes_back_as_it_was)
@@ -108,7 +109,7 @@ START_TEST(damaged_bytes_are_refused)
 		ck_assert_int_lt(read_any(copy, cut), 0);
 		free(copy);
 	}
-	copy = malloc(len);
+	copy = malloc(len + 1);
 	ck_assert_ptr_nonnull(copy);
 	for (size_t bit = 0; bit < len * 8; bit++) {
 		memcpy(copy, data, len);

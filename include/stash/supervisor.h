@@ -163,9 +163,10 @@ STASH_API int stash_which_children(
  * Starts a child and adds it to a supervisor. supervisor: its path. spec: copied;
  * what runs is given as module, exec or behaviour_name, which has to be one of
  * the options' behaviours of that tree; paths should be absolute, since relative
- * ones start from the directory of the process that runs the tree. Below STASH_SIMPLE_ONE_FOR_ONE only name and args of it
- * count: args are put behind the template's. process: filled in with the child,
- * also with STASH_E_STARTED; may be NULL.
+ * ones start from the directory of the process that runs the tree. Below
+ * STASH_SIMPLE_ONE_FOR_ONE only name and args of it count: args are put behind
+ * the template's. process: filled in with the child, also with STASH_E_STARTED;
+ * may be NULL.
  *
  * Returns 0 when it runs; STASH_IGNORE: its init had nothing to run; else
  * nothing was added, and stash_errterm() has OTP's term: STASH_E_STARTED: it is

@@ -11,8 +11,8 @@
 #include <stash/supervisor.h>
 
 /*
- * Adds a child with everything below it; the structs may be those of an older or newer caller. STASH_E_INVAL: a struct's
- * size, a behaviour that is given by pointer, a text that isn't UTF-8; _TOOBIG, _NOMEM: the buffer's.
+ * Adds a child with everything below it; the structs may be those of an older or newer caller. STASH_E_INVAL: the
+ * size of a struct, a behaviour that is given by pointer, a text that isn't UTF-8; _TOOBIG, _NOMEM: the buffer's.
  */
 int stash__pack_child(struct stash_buf *buf, const struct stash_child_spec *spec);
 

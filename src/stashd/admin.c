@@ -62,16 +62,25 @@ admin_on_again(struct peer *p, struct mail *m)
 		p->again = number;
 }
 
+static enum sup_request_kind
+kind_of(int64_t type)
+{
+	switch (type) {
+	case STASH__B_TERMINATE_CHILD:
+		return SUP_TERMINATE_CHILD;
+	case STASH__B_RESTART_CHILD:
+		return SUP_RESTART_CHILD;
+	case STASH__B_DELETE_CHILD:
+		return SUP_DELETE_CHILD;
+	default:
+		return SUP_GET_CHILDSPEC;
+	}
+}
+
 void
 admin_on_child(struct peer *p, struct mail *m)
 {
-	static const enum sup_request_kind kinds[] = {
-		[STASH__B_TERMINATE_CHILD - STASH__B_TERMINATE_CHILD] = SUP_TERMINATE_CHILD,
-		[STASH__B_RESTART_CHILD - STASH__B_TERMINATE_CHILD] = SUP_RESTART_CHILD,
-		[STASH__B_DELETE_CHILD - STASH__B_TERMINATE_CHILD] = SUP_DELETE_CHILD,
-		[STASH__B_GET_CHILDSPEC - STASH__B_TERMINATE_CHILD] = SUP_GET_CHILDSPEC,
-	};
-	struct sup_request request = { .kind = kinds[m->type - STASH__B_TERMINATE_CHILD] };
+	struct sup_request request = { .kind = kind_of(m->type) };
 	struct admin *a;
 
 	request.supervisor = stash_view_text(&m->view);
@@ -299,7 +308,7 @@ sentence(struct server *s, const struct admin *a, const struct sup_action *r, ch
 		    a->supervisor, a->child != NULL ? a->child : "", a->supervisor);
 	else if (r->code == STASH_E_TEMPLATE)
 		snprintf(text, size,
-		    "supervisor %s is simple_one_for_one: its children can be started and terminated (by name), no more",
+		    "supervisor %s is simple_one_for_one: its children are started and terminated (by name), no more",
 		    a->supervisor);
 	else
 		sentence_about_child(s, a, r, text, size);

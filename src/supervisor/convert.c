@@ -39,8 +39,8 @@ wrong(const char *path, const char *member, const char *what)
 /* ---- in OTP's words ---- */
 
 /*
- * The term for what is wrong in the supervisor whose path has len bytes: each one between it and the top fails to start.
- * It is said bare of a child that is to be started by itself.
+ * The term for what is wrong in the supervisor whose path has len bytes: each one between it and the top fails to
+ * start. It is said bare of a child that is to be started by itself.
  */
 static int
 otp_wrong(const struct convert *c, const char *path, size_t len, const char *term, const char *sentence)
