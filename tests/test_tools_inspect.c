@@ -76,6 +76,40 @@ put_owner(struct store_batch *batch, const char *name, const char *child, pid_t 
 }
 
 static void
+put_further(struct store_batch *batch, enum stash__name_kind kind, const char *name, const char *other,
+    const struct stash__name_row *row)
+{
+	char key[STASH__NAME_KEY_MAX];
+	struct stash_buf buf;
+
+	stash__buf_init(&buf, 4096);
+	ts_good(stash__name_pack(&buf, kind, row));
+	ts_good(store_put_row(
+	    batch, STORE_DB_REGISTRY, key, stash__name_key(key, kind, name, other, 0), buf.data, buf.len));
+	stash__buf_fini(&buf);
+}
+
+/* A further name of `sequence' with a value, a group, a monitor. */
+static void
+put_names(void)
+{
+	struct stash__name_row row = { .owner = "sequence", .since_ns = STASH__NS_PER_S, .data = "", .ref = 1 };
+	struct store *s = ts_open(NULL);
+	struct store_batch *batch;
+
+	ts_good(store_begin(s, &batch));
+	put_further(batch, STASH__NAME_ALIAS, "front", NULL, &row);
+	put_further(batch, STASH__NAME_MEMBER, "all", "sequence", &row);
+	put_further(batch, STASH__NAME_MEMBER, "all", "web.endpoint", &row);
+	put_further(batch, STASH__NAME_MONITOR, "sequence", "web.endpoint", &row);
+	row.data = "value";
+	row.total = row.len = 5;
+	put_further(batch, STASH__NAME_VALUE, "front", NULL, &row);
+	ts_good(store_commit(batch));
+	store_close(s);
+}
+
+static void
 put_event(struct store_batch *batch, uint32_t type, uint32_t reason, int64_t time_ns, const char *text)
 {
 	struct stash_event event = { .time_ns = time_ns,
@@ -390,6 +424,48 @@ START_TEST(test_registry)
 }
 END_TEST
 
+/* Further names, values and groups, which no other command takes for children. */
+START_TEST(test_registry_names)
+{
+	struct tt_result r;
+	json_t *o;
+
+	make_store();
+	put_names();
+	TT_RUN(&r, &stash_inspect, "registry");
+	tt_exits(&r, 0);
+	tt_says(&r, "front         root/sequence      stopped");
+	tt_says(&r, "sequence      5");
+	tt_says(&r, "GROUP  MEMBER\nall    sequence\nall    web.endpoint\n");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "registry", "fr", "--json");
+	tt_exits(&r, 0);
+	ck_assert_uint_eq(tt_lines(&r), 1);
+	o = tt_json(&r, 0);
+	ck_assert_str_eq(json_string_value(json_object_get(o, "name")), "front");
+	ck_assert_str_eq(json_string_value(json_object_get(o, "of")), "sequence");
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "value_bytes")), 5);
+	json_decref(o);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "registry", "all", "--json");
+	o = tt_json(&r, 0);
+	ck_assert_uint_eq(json_array_size(json_object_get(o, "members")), 2);
+	json_decref(o);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "whereis", "front");
+	tt_exits(&r, 0);
+	tt_says(&r, "root/sequence");
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "list", "--json");
+	ck_assert_ptr_eq(strstr(r.out, "front"), NULL);
+	tt_exits(&r, 0);
+	tt_free(&r);
+	TT_RUN(&r, &stash_inspect, "tree");
+	tt_exits(&r, 0);
+	tt_free(&r);
+}
+END_TEST
+
 START_TEST(test_whereis)
 {
 	struct tt_result r;
@@ -536,6 +612,7 @@ suite(void)
 	tcase_add_test(tc, test_history);
 	tcase_add_test(tc, test_events);
 	tcase_add_test(tc, test_registry);
+	tcase_add_test(tc, test_registry_names);
 	tcase_add_test(tc, test_whereis);
 	tcase_add_test(tc, test_stat);
 	tcase_add_test(tc, test_health);

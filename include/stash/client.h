@@ -180,6 +180,39 @@ STASH_API void stash_reply_free(struct stash_reply *reply);
  */
 STASH_API int stash_whereis(struct stash_client *client, const char *name, struct stash_process *process);
 
+/*
+ * Calls fn for each name and alias that begins with prefix (NULL: all), in
+ * order; process->name is the one that is listed, process->child whose it is.
+ * Returns 0; what fn returned to stop; STASH_E_DOWN, _TIMEDOUT. Blocks for the
+ * supervisor's answer, up to wait_ms. Since 0.1.0.
+ */
+STASH_API int stash_registry_list(struct stash_client *client, const char *prefix, stash_process_fn *fn, void *arg);
+
+/*
+ * Fetches the value that its owner has put with a name, into *reply, which may
+ * be NULL. Returns 0; STASH_E_NOENT: there is no such name, or it has no value;
+ * STASH_E_DOWN, _TIMEDOUT. Blocks for the supervisor's answer, up to wait_ms.
+ * Since 0.1.0.
+ */
+STASH_API int stash_registry_get(struct stash_client *client, const char *name, struct stash_reply *reply);
+
+/*
+ * Calls fn for each member of a group, in order of their names; for a group
+ * without members not at all. Results and blocking as stash_registry_list().
+ * Since 0.1.0.
+ */
+STASH_API int stash_group_list(struct stash_client *client, const char *group, stash_process_fn *fn, void *arg);
+
+/*
+ * A cast to each member of a group. Returns how many it has reached: in whose
+ * mailbox it is; a member that is stopped, or doesn't come back within
+ * STASH_TIMEOUT, is no error. STASH_E_INVAL, _TOOBIG, _FULL; _DOWN, _TIMEDOUT:
+ * the members aren't known. Blocks for each member as stash_cast() does. Since
+ * 0.1.0.
+ */
+STASH_API int stash_group_cast(
+    struct stash_client *client, const char *group, const char *tag, const void *data, size_t len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -25,7 +25,7 @@ enum stash_msg_kind {
 	STASH_MSG_TIMER = 4, /* stash_send_after(), stash_send_interval() */
 	STASH_MSG_POST = 5,  /* stash_post() */
 	STASH_MSG_REPLY = 6, /* the answer to a stash_request() */
-	STASH_MSG_DOWN = 7,  /* the end of a monitored worker; later */
+	STASH_MSG_DOWN = 7,  /* the end of a monitored worker: stash_monitor() */
 	STASH_MSG_TASK = 8   /* the end of a task: stash_task() */
 };
 

@@ -27,6 +27,7 @@ enum {
 	STASH_TAG_MAX = 63,	   /* of a tag, and of a table's name */
 	STASH_PATH_MAX = 500,	   /* of a child path: ids joined by '/', "root/web/endpoint" */
 	STASH_DATA_MAX = 1048576,  /* of a payload: request, reply, event, result, table value */
+	STASH_VALUE_MAX = 65536,   /* of a value in the registry */
 	STASH_KEY_MAX = 240,	   /* of a table's key; for a later version */
 	STASH_STATE_MAX = 16777216 /* of a state image; each commit copies it */
 };

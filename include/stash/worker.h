@@ -194,6 +194,65 @@ STASH_API int stash_request(struct stash_worker *worker, const char *name, const
 STASH_API struct stash_client *stash_worker_client(struct stash_worker *worker);
 
 /*
+ * Names, groups and monitors. These functions ask the supervisor and block until
+ * it answers, also while it is being replaced. They take effect at once, not
+ * with the transition, and may be asked for again, as a callback does that is
+ * run again. What they made stays over restarts, and is freed with the child's
+ * end for good: when it has ended and won't come back by itself, or is no child
+ * any more. Context: callback. Each also returns STASH_E_INVAL for what is no
+ * name; STASH_E_DOWN if nobody is left to answer.
+ */
+
+/*
+ * Takes a further name, under which the worker is found and called like under
+ * its own. One's own again: 0. Returns 0; STASH_E_EXIST: it is somebody else's;
+ * STASH_E_INVAL: this child has no name at all. Since 0.1.0.
+ */
+STASH_API int stash_register(struct stash_worker *worker, const char *alias);
+
+/*
+ * Gives a further name up, with its value. Returns 0, also if nobody has it;
+ * STASH_E_EXIST: it is somebody else's; STASH_E_INVAL: it is the child's own.
+ * Since 0.1.0.
+ */
+STASH_API int stash_unregister(struct stash_worker *worker, const char *alias);
+
+/*
+ * Stores a value with a name of one's own, in place of the last one: what others
+ * are to know of this worker without calling it. len: up to STASH_VALUE_MAX.
+ * Returns 0; STASH_E_TOOBIG; STASH_E_NOENT: nobody has that name; STASH_E_EXIST:
+ * somebody else has. Since 0.1.0.
+ */
+STASH_API int stash_registry_put(struct stash_worker *worker, const char *name, const void *data, size_t len);
+
+/*
+ * Joins a group, which is there as long as it has members; its name has nothing
+ * to do with names of workers. A member already: 0. Since 0.1.0.
+ */
+STASH_API int stash_group_join(struct stash_worker *worker, const char *group);
+
+/* Leaves it. No member: 0. Since 0.1.0. */
+STASH_API int stash_group_leave(struct stash_worker *worker, const char *group);
+
+/*
+ * Asks to be told of each end of a worker's incarnation, by a message of kind
+ * STASH_MSG_DOWN to handle_info: tag "DOWN", the worker's name as data, ref, and
+ * code: its enum stash_reason. Told at once with STASH_REASON_NOPROC if there is
+ * none; a worker that is being restarted is one. An alias stands for the worker
+ * that has it at this moment. Stays over restarts of both; asked again, also by
+ * a later incarnation: the same ref. An end that this worker doesn't live to
+ * handle is told to its next incarnation; so each end is told once, but at most
+ * 400 of one monitor that wait are kept. ref: stored in *ref, which may be NULL. Since 0.1.0.
+ */
+STASH_API int stash_monitor(struct stash_worker *worker, const char *name, int64_t *ref);
+
+/*
+ * No DOWN of that monitor comes any more, also none that is on its way. Unknown
+ * ref: 0. Since 0.1.0.
+ */
+STASH_API int stash_demonitor(struct stash_worker *worker, int64_t ref);
+
+/*
  * The worker's libevent 2.1 base, for events of its own; borrowed, never to be
  * looped, broken or freed. Context: callback, event; elsewhere NULL. Since
  * 0.1.0.

@@ -9,6 +9,7 @@
  *   wait.c    looking, spinning, sleeping: the one place where a client waits
  *   send.c    casts; admin.c, reload.c: what the supervisor is asked; children.c: OTP's requests among that
  *   put.c     a state for a program that isn't linked
+ *   names.c   the registry
  *
  * One thread at a time.  Whatever it waits for, it takes and sorts replies (else full rings would lock each other).
  */
@@ -52,6 +53,7 @@ struct route {
 	uint64_t drained; /* bytes of replies taken since the worker was last looked at */
 	unsigned open;	  /* calls that wait for a reply here */
 	unsigned holders; /* a blocking cast that uses it: not to be freed */
+	bool stale;	  /* its name isn't that worker's any more: no new messages */
 	struct stash__calls *unsent;
 };
 TAILQ_HEAD(routes, route);
@@ -181,6 +183,8 @@ int stash__route_get(struct stash_client *, const char *name, struct route **);
 /* The supervisor's word on a route: CHANNEL, or that it is down. */
 void stash__route_answer(struct stash_client *, uint64_t request, struct stash_view *, int *fds, int nfds);
 void stash__route_down(struct stash_client *, const void *id, int error, const char *why);
+/* That name isn't its worker's any more: calls that are open there end there. */
+void stash__route_freed(struct stash_client *, const char *alias);
 /* The link is up again: asks for, or presents, every channel. */
 void stash__route_relink(struct stash_client *);
 /* Takes all replies that are there: how many. */

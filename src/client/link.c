@@ -282,6 +282,8 @@ on_message(struct stash_client *c, size_t len, int *fds, int nfds)
 		const char *text = stash_view_text(&v);
 		if (v.error == 0 && id_len == STASH__ID)
 			stash__route_down(c, id, error, text);
+	} else if (type == STASH__B_FREED) {
+		stash__route_freed(c, stash_view_text(&v));
 	} else
 		on_answer(c, type, number, &v, fds, nfds);
 }

@@ -29,7 +29,7 @@ find(struct stash_client *c, const char *name)
 	struct route *r;
 
 	TAILQ_FOREACH(r, &c->routes, link)
-		if (strcmp(r->name, name) == 0)
+		if (!r->stale && strcmp(r->name, name) == 0)
 			return r;
 	return NULL;
 }
@@ -86,13 +86,36 @@ destroy(struct stash_client *c, struct route *r)
 	free(r);
 }
 
+/* Channels under an alias that is somebody else's now, which have answered all they were asked. */
+static void
+drop_stale(struct stash_client *c)
+{
+	struct route *r, *next;
+
+	TAILQ_FOREACH_SAFE(r, &c->routes, link, next) {
+		if (!r->stale || r->open > 0 || r->holders > 0)
+			continue;
+		stash__route_over(c, r, STASH_E_NOENT, "the name is somebody else's");
+		destroy(c, r);
+	}
+}
+
+void
+stash__route_freed(struct stash_client *c, const char *alias)
+{
+	struct route *r = find(c, alias);
+
+	if (r != NULL && r->state == ROUTE_UP)
+		r->stale = true;
+}
+
 int
 stash__route_get(struct stash_client *c, const char *name, struct route **result)
 {
 	struct route *r = TAILQ_FIRST(&c->routes);
 	int error;
 
-	if (r == NULL || strcmp(r->name, name) != 0) {
+	if (r == NULL || r->stale || strcmp(r->name, name) != 0) {
 		error = stash__check_name(name);
 		if (error < 0)
 			return error;
@@ -107,6 +130,7 @@ stash__route_get(struct stash_client *c, const char *name, struct route **result
 		r = NULL;
 	}
 	if (r == NULL) {
+		drop_stale(c);
 		r = create(c, name);
 		if (r == NULL)
 			return stash__fail(STASH_E_NOMEM, "no memory for a way to %s", name);

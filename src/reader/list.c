@@ -80,8 +80,13 @@ give_registry(void *arg, const struct store_row *row)
 {
 	struct registry *r = arg;
 	struct stash__registry_row registry;
-	int result = stash__unpack_registry(row->value, row->vlen, &registry);
+	struct stash__name_key key;
+	int result = stash__name_key_split(row->key, row->klen, &key);
 
+	/* Aliases and the like are no child's own names. */
+	if (result < 0 || key.kind != STASH__NAME_OWN)
+		return result;
+	result = stash__unpack_registry(row->value, row->vlen, &registry);
 	if (result < 0)
 		return result;
 	correct(r, &registry);

@@ -17,6 +17,7 @@
 
 #include "base/info.h"
 #include "shm/format.h"
+#include "shm/names.h"
 #include "shm/record.h"
 #include "store/store.h"
 
@@ -117,7 +118,10 @@ int stash__store_as_of(struct stash_store *store, int64_t *time_ns);
 int stash__store_processes(struct stash_store *store, stash_process_fn *fn, void *arg);
 /* All rows of one database, as they are stored. */
 int stash__store_rows(struct stash_store *store, enum store_db db, stash__row_fn *fn, void *arg);
-/* The rows of the registry, by name. */
+/* The registry's further rows: by kind, then by name; of a value its head. */
+int stash__store_names(struct stash_store *store,
+    int (*fn)(void *arg, const struct stash__name_key *key, const struct stash__name_row *row), void *arg);
+/* The rows of the registry for children's own names, by name. */
 int stash__store_registry(
     struct stash_store *store, int (*fn)(void *arg, const struct stash__registry_row *row), void *arg);
 /* The fields stored for a layout; *fields is NULL if there are none for images of that length. */

@@ -41,7 +41,10 @@ enum stash__worker_wire {
 	/* error, text, name as it was asked for, without error: id (16 bytes), name of the worker there [the channel's
 	 * file, that worker's bell, its bell page]: the answer to WAY, or, behind GO, one that the name had before */
 	STASH__W_WAY_TO = 33,
-	STASH__W_WAYS = 34, /* behind those: that was all */
+	STASH__W_WAYS = 34,  /* behind those: that was all */
+	STASH__W_NAMED = 41, /* number, error, text, ref: the answer to NAMES */
+	STASH__W_DOWN = 42,  /* ref, number (grows), name, enum stash_reason: the end of a monitored worker; again to
+			      * each incarnation until TAKEN */
 	/* worker to supervisor */
 	STASH__W_READY = 16, /* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
 	STASH__W_GROW = 17,  /* image bytes, ring bytes wanted: waits for GROWN */
@@ -53,7 +56,10 @@ enum stash__worker_wire {
 	STASH__W_LOG = 21, /* priority, line */
 	STASH__W_ASK_FIELDS = 61, /* layout, version: of the state that it has found; asked again if unanswered */
 	STASH__W_WAY = 32,	  /* name: a channel of this worker's name to that one's; answered by WAY_TO */
-	STASH__W_WAY_OVER = 35	  /* id: its row is deleted, let go of it */
+	STASH__W_WAY_OVER = 35,	  /* id: its row is deleted, let go of it */
+	STASH__W_NAMES = 40, /* (with a number) enum stash__name_ask (shm/names.h), name, ref, bytes: waits for NAMED;
+			      * may be asked again */
+	STASH__W_TAKEN = 43  /* number: of the last DOWN in an entry */
 };
 
 /* ---- client or tool <-> supervisor (the broker socket) ---- */
@@ -86,6 +92,10 @@ enum stash__broker_wire {
 	 * answered when it is safe */
 	STASH__B_PUT = 46,
 	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
+	STASH__B_NAMES = 34, /* prefix: names and aliases in order, as PROCESSES; each with the name under which it is
+			       * listed */
+	STASH__B_VALUE = 35, /* name: its value */
+	STASH__B_GROUP = 36, /* group: its members in order, as PROCESSES */
 
 	/* dry run (0/1): the config file is read again and applied, or what that would do is told.  Answer: STEPS, more
 	 * than one; the last one when all is done */
@@ -108,7 +118,9 @@ enum stash__broker_wire {
 	STASH__B_COUNTS = 72, /* error, text; without error: specs, active, supervisors, workers */
 	STASH__B_CHILDSPEC =
 	    73,		     /* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
-	STASH__B_WORDS = 100 /* error, text; without error: version of the state, text: "" if it has none */
+	STASH__B_WORDS = 100, /* error, text; without error: version of the state, text: "" if it has none */
+	STASH__B_VALUE_OF = 80, /* error, text; without error: bytes */
+	STASH__B_FREED = 81	/* unasked, request number 0: alias: it isn't the name of whom it was any more */
 };
 
 enum stash__scan {

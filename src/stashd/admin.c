@@ -208,7 +208,16 @@ start(struct peer *p, uint64_t number, const char *supervisor, const void *token
 	bool simple = node != NULL && sup_node_spec(node)->kind == SUP_SUPERVISOR &&
 	    sup_node_spec(node)->strategy == STASH_SIMPLE_ONE_FOR_ONE;
 	struct sup_request nowhere = { .kind = SUP_START_CHILD, .supervisor = supervisor };
-	struct admin *a = create(p, number, supervisor, simple ? NULL : spec->id);
+	const char *name = spec->name != NULL || simple ? spec->name : spec->id;
+	const struct alias *alias = name != NULL ? registry_alias(p->server, name) : NULL;
+	struct admin *a;
+
+	if (alias != NULL) {
+		(void)stash__fail(STASH_E_EXIST, "the name %s is taken by %s", name, alias->owner->name);
+		answer_started(p, number, STASH_E_EXIST, stash_errmsg(), "", NULL);
+		return;
+	}
+	a = create(p, number, supervisor, simple ? NULL : spec->id);
 
 	if (a == NULL)
 		return;

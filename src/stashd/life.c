@@ -307,6 +307,7 @@ let_go(struct life *l)
 	bool linked = plan_linked(&l->worker->plan);
 
 	l->phase = LIFE_STARTING;
+	monitor_went(l);
 	if (!linked && worker_has_slot(l->worker) && program_begin(l) < 0) {
 		stash__log(
 		    LOG_ERR, "%s: killed, since nobody could write its state: %s", l->worker->name, stash_errmsg());
@@ -318,6 +319,7 @@ let_go(struct life *l)
 	if (linked) {
 		ways_tell_all(l);
 		mailroom_attach_all(l);
+		monitor_catch_up(l->worker);
 	}
 	STASH_POINT("sup_after_go");
 }

@@ -476,14 +476,14 @@ take_memfd(struct channel *c, struct peer *p, int memfd)
 }
 
 void
-mailroom_present(struct peer *p, uint64_t number, const uint8_t id[STASH__ID], struct worker *w, int memfd)
+mailroom_present(struct peer *p, uint64_t number, const uint8_t id[STASH__ID], const char *name, int memfd)
 {
 	struct channel *c = mailroom_find(p->server, id);
+	struct worker *w = c != NULL ? c->worker : NULL;
 	bool fresh;
 
 	/* A row that isn't there, or isn't this user's, is a channel that nobody knows. */
-	if (c == NULL || w == NULL || c->worker != w || c->gone || c->way != NULL || !c->placed ||
-	    (c->uid != p->uid && p->uid != 0)) {
+	if (c == NULL || c->gone || c->way != NULL || !c->placed || (c->uid != p->uid && p->uid != 0)) {
 		peer_result(p, STASH__B_CHANNEL, number, STASH_E_PROTO,
 		    "the channel isn't known here any more: what became of its calls isn't known");
 		return;
@@ -501,6 +501,9 @@ mailroom_present(struct peer *p, uint64_t number, const uint8_t id[STASH__ID], s
 	if (fresh && serving(w) != NULL)
 		attach(serving(w), c);
 	answer(c, 0, "");
+	/* An alias may have changed hands meanwhile: what is open under it ends where it began. */
+	if (strcmp(name, w->name) != 0 && registry_worker(p->server, name) != w)
+		query_freed(w, name);
 }
 
 void

@@ -145,22 +145,13 @@ peers_worker_status(struct worker *w, bool gone)
 	}
 }
 
-/* A worker of the config whose turn to start hasn't come yet: its name is known all the same. */
-static struct worker *
-expected(struct server *s, const char *name)
-{
-	struct worker *w = s->up || s->starts > 0 ? NULL : worker_find(s, name);
-
-	return w != NULL && w->spec != NULL ? w : NULL;
-}
-
 /* OPEN and AWAIT: now, or when the worker runs. */
 static void
 wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t number, const char *name,
     uint64_t ring_bytes, int64_t deadline)
 {
-	const struct sup_node *node = sup_find_name(p->server->machine, name);
-	struct worker *w = node != NULL ? worker_get(p->server, name) : expected(p->server, name);
+	const struct sup_node *node = registry_node(p->server, name);
+	struct worker *w = registry_worker(p->server, name);
 	struct wait *wait;
 
 	if (w == NULL) {
@@ -241,7 +232,7 @@ on_present(struct peer *p, struct mail *m)
 	const char *name = stash_view_text(&m->view);
 
 	if (stash_view_end(&m->view) == 0)
-		mailroom_present(p, m->number, id, worker_find(p->server, name), m->nfds > 0 ? m->fds[0] : -1);
+		mailroom_present(p, m->number, id, name, m->nfds > 0 ? m->fds[0] : -1);
 }
 
 static void
@@ -346,6 +337,15 @@ on_text(struct peer *p, struct mail *m)
 	case STASH__B_BOUNCE:
 		query_bounce(p, m->number, text);
 		break;
+	case STASH__B_NAMES:
+		query_names(p, m->number, text);
+		break;
+	case STASH__B_VALUE:
+		query_value(p, m->number, text);
+		break;
+	case STASH__B_GROUP:
+		query_group(p, m->number, text);
+		break;
 	case STASH__B_STOP:
 		peer_done(p, m->number, 0, "", "");
 		server_stop(p->server, p->label);
@@ -384,6 +384,9 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_COUNT_CHILDREN] = admin_on_count,
 		[STASH__B_GET_CHILDSPEC] = admin_on_child,
 		[STASH__B_AGAIN] = admin_on_again,
+		[STASH__B_NAMES] = on_text,
+		[STASH__B_VALUE] = on_text,
+		[STASH__B_GROUP] = on_text,
 	};
 	bool known = m->type >= 0 && m->type < (int64_t)(sizeof(with_items) / sizeof(with_items[0])) &&
 	    with_items[m->type] != NULL;

@@ -78,17 +78,10 @@ query_fill(struct server *s, const struct sup_node *node, struct stash_process *
 
 /* ---- lists: some in each message ---- */
 
-struct list {
-	struct peer *peer;
-	uint64_t number;
-	struct stash_buf part;
-	int64_t count;
-};
-
 enum { LIST_PART = 64 * 1024 };
 
 static void
-list_send(struct list *l, bool more)
+list_send(struct query_list *l, bool more)
 {
 	struct stash_buf *buf = mail_begin(STASH__B_PROCESSES, l->number);
 	const void *data;
@@ -105,8 +98,8 @@ list_send(struct list *l, bool more)
 	l->count = 0;
 }
 
-static void
-list_begin(struct list *l, struct peer *p, uint64_t number)
+void
+query_list_begin(struct query_list *l, struct peer *p, uint64_t number)
 {
 	l->peer = p;
 	l->number = number;
@@ -114,8 +107,8 @@ list_begin(struct list *l, struct peer *p, uint64_t number)
 	stash__buf_init(&l->part, STASH__WIRE_MAX);
 }
 
-static void
-list_add(struct list *l, const struct stash_process *p)
+void
+query_list_add(struct query_list *l, const struct stash_process *p)
 {
 	size_t len;
 
@@ -126,8 +119,8 @@ list_add(struct list *l, const struct stash_process *p)
 	l->count++;
 }
 
-static void
-list_end(struct list *l)
+void
+query_list_end(struct query_list *l)
 {
 	list_send(l, false);
 	stash__buf_fini(&l->part);
@@ -138,7 +131,7 @@ list_end(struct list *l)
 void
 query_whereis(struct peer *p, uint64_t number, const char *name)
 {
-	const struct sup_node *node = sup_find_name(p->server->machine, name);
+	const struct sup_node *node = registry_node(p->server, name);
 	struct stash_process process;
 	struct stash_buf *buf;
 
@@ -159,14 +152,14 @@ query_list(struct peer *p, uint64_t number)
 {
 	const struct sup_node *node = NULL;
 	struct stash_process process;
-	struct list list;
+	struct query_list list;
 
-	list_begin(&list, p, number);
+	query_list_begin(&list, p, number);
 	while ((node = sup_next(p->server->machine, node)) != NULL) {
 		query_fill(p->server, node, &process);
-		list_add(&list, &process);
+		query_list_add(&list, &process);
 	}
-	list_end(&list);
+	query_list_end(&list);
 }
 
 /* ---- requests of the machine ---- */
@@ -196,7 +189,7 @@ query_which(struct peer *p, uint64_t number, const char *path)
 void
 query_bounce(struct peer *p, uint64_t number, const char *name)
 {
-	const struct sup_node *node = sup_find_name(p->server->machine, name), *above;
+	const struct sup_node *node = registry_node(p->server, name), *above;
 	struct sup_request request = { .kind = SUP_BOUNCE };
 
 	above = node != NULL ? sup_node_above(node) : NULL;
@@ -241,9 +234,9 @@ as_otp_says(const struct sup_child *child, struct stash_process *p)
 static void
 reply_children(struct server *s, const struct wait *wait, const struct sup_action *a)
 {
-	struct list list;
+	struct query_list list;
 
-	list_begin(&list, wait->peer, wait->number);
+	query_list_begin(&list, wait->peer, wait->number);
 	for (size_t i = 0; i < a->nchildren; i++) {
 		const struct sup_node *node = sup_find(s->machine, a->children[i].node);
 		struct stash_process process;
@@ -258,9 +251,9 @@ reply_children(struct server *s, const struct wait *wait, const struct sup_actio
 											STASH_STOPPED;
 			process.is_supervisor = a->children[i].type == SUP_SUPERVISOR;
 		}
-		list_add(&list, &process);
+		query_list_add(&list, &process);
 	}
-	list_end(&list);
+	query_list_end(&list);
 }
 
 void
@@ -287,9 +280,9 @@ query_reply(struct server *s, const struct sup_action *a)
 void
 query_kill(struct peer *p, uint64_t number, const char *name, int signal)
 {
-	struct worker *w = worker_find(p->server, name);
+	struct worker *w = registry_worker(p->server, name);
 
-	if (w == NULL || sup_find_name(p->server->machine, name) == NULL)
+	if (w == NULL || registry_node(p->server, name) == NULL)
 		peer_done(p, number, STASH_E_NOENT, "there is no such name", "");
 	else if (w->now == NULL || !life_runs(w->now))
 		peer_done(p, number, STASH_E_DOWN, "it has no process at the moment", "");

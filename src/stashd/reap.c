@@ -223,8 +223,12 @@ die(struct life *l, int wait_status)
 	if (plan_linked(&l->worker->plan) && l->cause == STASH__CAUSE_EXIT)
 		read_crash(l);
 	note_death(l);
+	if (l->cause != STASH__CAUSE_NEVER && !l->past)
+		monitor_died(l->worker, l->incarnation, reason(l));
 	if (!worker_has_slot(l->worker)) {
 		tell_machine(l);
+		records_submit(l->server);
+		monitor_tell(l->worker);
 		finish(l, NULL);
 		return;
 	}
@@ -233,6 +237,8 @@ die(struct life *l, int wait_status)
 	STASH_POINT("sup_before_retire");
 	send_retire(l);
 	tell_machine(l);
+	records_submit(l->server);
+	monitor_tell(l->worker);
 }
 
 void
@@ -289,6 +295,7 @@ reap_stranger(struct worker *w, uint64_t incarnation, pid_t pid, uint64_t start_
 	l->stranger = true;
 	l->pid = pid;
 	l->phase = LIFE_READY; /* as far as anybody knows */
+	l->past = !takeover_was_let_go(l);
 	l->pidfd = proc_open(pid, start_time);
 	LIST_INSERT_HEAD(&w->dying, l, link);
 	if (l->pidfd < 0 || life_watch(l) < 0) {

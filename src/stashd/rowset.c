@@ -222,15 +222,57 @@ rowset_free(struct rowset *r)
 	memset(r, 0, sizeof(*r));
 }
 
+const void *
+rowset_registry(const struct rowset *r, const char *key, size_t *len)
+{
+	const struct rowset_item *item = find(r, STASH__SCAN_REGISTRY, key);
+
+	*len = item != NULL ? item->row.value_len : 0;
+	return item != NULL ? item->row.value : NULL;
+}
+
+static void
+read_process(const struct rowset *r, const char *name, struct stash__registry_row *row)
+{
+	size_t len;
+	const void *value = rowset_registry(r, name, &len);
+
+	if (value == NULL || stash__unpack_registry(value, len, row) < 0)
+		memset(row, 0, sizeof(*row));
+}
+
 uint64_t
 rowset_incarnation(const struct rowset *r, const char *name)
 {
-	const struct rowset_item *item = find(r, STASH__SCAN_REGISTRY, name);
 	struct stash__registry_row row;
 
-	if (item == NULL || stash__unpack_registry(item->row.value, item->row.value_len, &row) < 0)
-		return 0;
+	read_process(r, name, &row);
 	return row.process.incarnation;
+}
+
+uint64_t
+rowset_ran(const struct rowset *r, const char *name)
+{
+	struct stash__registry_row row;
+
+	read_process(r, name, &row);
+	return row.process.status == STASH_RUNNING || row.process.status == STASH_STOPPING ? row.process.incarnation :
+											     0;
+}
+
+int
+rowset_each_registry(
+    const struct rowset *r, int (*fn)(void *arg, const char *key, const void *value, size_t len), void *arg)
+{
+	int result = 0;
+
+	for (size_t i = 0; i < r->nitems && result == 0; i++) {
+		const struct rowset_item *item = &r->items[i];
+
+		if (item->row.db == STASH__SCAN_REGISTRY)
+			result = fn(arg, item->key, item->row.value, item->row.value_len);
+	}
+	return result;
 }
 
 unsigned

@@ -14,6 +14,7 @@
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
+ *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
  *   release.c    slots of names that are nobody's any more
  *   ways.c       channels from worker to worker
@@ -40,6 +41,7 @@
 #include "shm/wire.h"
 #include "stashd/keeplink.h"
 #include "stashd/mail.h"
+#include "stashd/names.h"
 #include "stashd/output.h"
 #include "stashd/plan.h"
 #include "stashd/reload.h"
@@ -87,6 +89,7 @@ struct life {
 	bool stranger;	    /* nobody's child: only its slot names it */
 	bool asked;	    /* it was told to stop, or killed, by us */
 	bool lost;	    /* it was forked by a supervisor that died before it let it go */
+	bool past;	    /* an earlier supervisor knew its end, or that it never was let go */
 	struct event again; /* the stash couldn't retire it yet */
 	int answer;	    /* LIFE_NO_ANSWER, or what READY said */
 	int wait_status;
@@ -161,6 +164,7 @@ struct worker {
 	LIST_HEAD(, channel) channels;
 	LIST_HEAD(, worker_way) ways; /* from it to others */
 	TAILQ_HEAD(, wait) waits;     /* clients that wait until it runs */
+	struct belongings has;	      /* names.h */
 	bool down_due;		      /* no next one comes: its channels go, as soon as the last one is retired */
 	bool gone;		      /* no child has this name: what belongs to it is let go */
 };
@@ -173,6 +177,8 @@ RB_PROTOTYPE(worker_nodes, worker, by_node, worker_compare_nodes)
 
 struct worker *worker_find(struct server *, const char *name);
 struct worker *worker_find_node(struct server *, uint64_t node);
+/* One of the config whose turn to start hasn't come yet: its name is known all the same. */
+struct worker *worker_expected(struct server *, const char *name);
 /* Finds it or makes it; NULL: no memory. */
 struct worker *worker_get(struct server *, const char *name);
 /* The name of the slot of a child: its own, or one made of its path. */
@@ -193,7 +199,8 @@ void worker_open(struct worker *);
 void workers_show(struct server *);
 /* Opens a file of its slot. */
 int worker_file(const struct worker *, const char *half, int flags);
-/* STATUS or GONE came out of the machine. */
+/* STATUS or GONE came out of the machine: its rows; then, when they are submitted, whoever is to know. */
+void worker_record(struct worker *, enum stash_status, bool gone);
 void worker_status(struct worker *, enum stash_status, bool gone);
 void workers_free(struct server *);
 /* release.c: slots and bells of names that are nobody's any more. */
@@ -244,7 +251,7 @@ RB_PROTOTYPE(channel_ids, channel, by_id, channel_compare)
 
 /* A client wants one: answered by CHANNEL, now or later. */
 void mailroom_open(struct peer *, uint64_t number, struct worker *, uint64_t ring_bytes);
-void mailroom_present(struct peer *, uint64_t number, const uint8_t id[STASH__ID], struct worker *, int memfd);
+void mailroom_present(struct peer *, uint64_t number, const uint8_t id[STASH__ID], const char *name, int memfd);
 void mailroom_close(struct peer *, const uint8_t id[STASH__ID]);
 void mailroom_peer_gone(struct peer *);
 /* Attaches all channels of a worker to its incarnation that was just let go. */
@@ -375,6 +382,16 @@ void peers_worker_status(struct worker *, bool gone);
 /* A child as it is known here; and with its version, which is read from its slot. */
 void query_describe(struct server *, const struct sup_node *, struct stash_process *);
 void query_fill(struct server *, const struct sup_node *, struct stash_process *);
+/* A list of processes: some in each message. */
+struct query_list {
+	struct peer *peer;
+	uint64_t number;
+	struct stash_buf part;
+	int64_t count;
+};
+void query_list_begin(struct query_list *, struct peer *, uint64_t number);
+void query_list_add(struct query_list *, const struct stash_process *);
+void query_list_end(struct query_list *);
 void query_whereis(struct peer *, uint64_t number, const char *name);
 void query_list(struct peer *, uint64_t number);
 void query_which(struct peer *, uint64_t number, const char *path);
@@ -547,6 +564,7 @@ struct server {
 	struct worker_nodes nodes;
 	LIST_HEAD(, life) ahead;
 	struct channel_ids channels;
+	struct registry registry;
 	LIST_HEAD(, report) reports;
 	struct takeover *takeover; /* during SERVER_BOOT */
 	unsigned nworkers, recovered;
@@ -586,5 +604,7 @@ int takeover_begin(struct server *);	  /* fetches from the keeper */
 void takeover_stash_up(struct server *);  /* the stash answers */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
 void takeover_free(struct server *);
+/* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
+bool takeover_was_let_go(const struct life *);
 
 #endif

@@ -224,6 +224,7 @@ know_incarnations(struct server *s, const struct rowset *rows)
 
 		if (last > w->incarnation)
 			w->incarnation = last;
+		w->has.ran = rowset_ran(rows, w->name);
 	}
 }
 
@@ -330,9 +331,8 @@ has_execed(const struct life *l)
 	return poll(ends, 2, 0) > 0 && ends[0].revents == 0 && (ends[1].revents & POLLHUP) != 0;
 }
 
-/* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
-static bool
-was_let_go(const struct life *l)
+bool
+takeover_was_let_go(const struct life *l)
 {
 	struct stash__bell_page page;
 	bool gone = false;
@@ -363,11 +363,14 @@ place(struct life *l)
 		l->phase = LIFE_READY;
 		l->answer = 0;
 		l->asked = state != SUP_RUNNING;
+		l->worker->has.ran = l->incarnation;
 		return;
 	case SUP_STARTING:
 	case SUP_ABORTING:
-		l->phase = was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
+		l->phase = takeover_was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
 		l->lost = l->phase == LIFE_LOADING;
+		if (!l->lost)
+			l->worker->has.ran = l->incarnation;
 		l->asked = state == SUP_ABORTING;
 		if (l->lost)
 			(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
@@ -379,6 +382,7 @@ place(struct life *l)
 	}
 	/* Nothing knows of it: its end was told already, or its child is gone. */
 	l->phase = LIFE_READY;
+	l->past = !takeover_was_let_go(l);
 	l->node = 0;
 	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 }
@@ -485,6 +489,7 @@ begin_successor(struct server *s, struct rowset *rows)
 
 		if (last > w->incarnation)
 			w->incarnation = last;
+		w->has.ran = rowset_ran(rows, w->name);
 		place_all(w);
 		if (w->spec != NULL && worker_has_slot(w))
 			expect(s, w);
@@ -539,8 +544,10 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 		error = rowset_read(&rows, m->nfds > 0 ? m->fds[0] : -1);
 	else
 		error = stash__fail(error, "%s", text);
-	if (error == 0)
+	if (error == 0) {
 		rowset_layouts(&rows, s);
+		error = registry_load(s, &rows);
+	}
 	if (error == 0 && s->starts > 0 && rows.ntree > 0) {
 		error = sup_restore(s->machine, rows.tree, rows.ntree);
 		if (error == 0)
@@ -557,6 +564,8 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 		error = begin_first(s, &rows);
 	}
 	rowset_free(&rows);
+	if (error == 0)
+		registry_settle(s);
 	if (error < 0)
 		server_over(s, error, stash_errmsg());
 	else if (s->phase == SERVER_BOOT)

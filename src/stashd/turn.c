@@ -38,6 +38,14 @@ struct turn_event {
 	void *args;
 };
 
+static void
+no_memory(void)
+{
+	/* Nothing can be told any more: the next supervisor finds everything as it is. */
+	stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
+	abort();
+}
+
 /* ---- out: what the machine wants ---- */
 
 static struct worker *
@@ -49,13 +57,42 @@ worker_of(struct server *s, const struct sup_action *a)
 	return worker_find(s, name);
 }
 
+/* What has changed for clients: its rows go into the entry of the tree's, and are told when that is submitted. */
+struct turn_told {
+	STAILQ_ENTRY(turn_told) link;
+	struct worker *worker;
+	enum stash_status status;
+	bool gone;
+};
+STAILQ_HEAD(turn_tolds, turn_told);
+
 static void
-status(struct server *s, const struct sup_action *a, bool gone)
+note_status(struct server *s, const struct sup_action *a, struct turn_tolds *tolds)
 {
 	struct worker *w = worker_of(s, a);
+	struct turn_told *t = w != NULL ? calloc(1, sizeof(*t)) : NULL;
 
-	if (w != NULL)
-		worker_status(w, gone ? STASH_STOPPED : a->status, gone);
+	if (w != NULL && t == NULL)
+		no_memory();
+	if (t == NULL)
+		return;
+	t->worker = w;
+	t->gone = a->kind == SUP_ACT_GONE;
+	t->status = t->gone ? STASH_STOPPED : a->status;
+	worker_record(w, t->status, t->gone);
+	STAILQ_INSERT_TAIL(tolds, t, link);
+}
+
+static void
+tell_statuses(struct turn_tolds *tolds)
+{
+	struct turn_told *t;
+
+	while ((t = STAILQ_FIRST(tolds)) != NULL) {
+		STAILQ_REMOVE_HEAD(tolds, link);
+		worker_status(t->worker, t->status, t->gone);
+		free(t);
+	}
 }
 
 static void
@@ -64,6 +101,8 @@ act(struct server *s, const struct sup_action *a)
 	switch (a->kind) {
 	case SUP_ACT_FORGET:
 	case SUP_ACT_SAVE:
+	case SUP_ACT_STATUS:
+	case SUP_ACT_GONE:
 		break;
 	case SUP_ACT_START:
 		life_start(s, a->node, a->start, a->path, a->name);
@@ -73,12 +112,6 @@ act(struct server *s, const struct sup_action *a)
 		break;
 	case SUP_ACT_KILL:
 		life_signal(s, a->node, a->start, SIGKILL);
-		break;
-	case SUP_ACT_STATUS:
-		status(s, a, false);
-		break;
-	case SUP_ACT_GONE:
-		status(s, a, true);
 		break;
 	case SUP_ACT_REPORT:
 		records_report(s, a);
@@ -99,21 +132,24 @@ act(struct server *s, const struct sup_action *a)
 static void
 drain(struct server *s)
 {
+	struct turn_tolds tolds = STAILQ_HEAD_INITIALIZER(tolds);
 	struct sup_action a;
-	bool rows = true;
 
 	while (sup_next_action(s->machine, &a)) {
 		if (a.kind == SUP_ACT_SAVE || a.kind == SUP_ACT_FORGET) {
 			records_tree(s, a.key, a.kind == SUP_ACT_FORGET);
-			rows = true;
 			continue;
 		}
-		if (rows)
-			records_submit(s);
-		rows = false;
+		if (a.kind == SUP_ACT_STATUS || a.kind == SUP_ACT_GONE) {
+			note_status(s, &a, &tolds);
+			continue;
+		}
+		records_submit(s);
+		tell_statuses(&tolds);
 		act(s, &a);
 	}
 	records_submit(s);
+	tell_statuses(&tolds);
 }
 
 /* ---- in ---- */
@@ -200,11 +236,8 @@ create(enum turn_kind kind, uint64_t node, uint64_t start)
 {
 	struct turn_event *e = calloc(1, sizeof(*e));
 
-	if (e == NULL) {
-		/* Nothing can be told any more: the next supervisor finds everything as it is. */
-		stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
-		abort();
-	}
+	if (e == NULL)
+		no_memory();
 	e->kind = kind;
 	e->node = node;
 	e->start = start;

@@ -224,7 +224,7 @@ make(struct life *l, struct worker *to, const char *asked)
 static struct worker *
 find_worker(struct server *s, const char *name, int *error)
 {
-	const struct sup_node *node = sup_find_name(s->machine, name);
+	const struct sup_node *node = registry_node(s, name);
 	struct worker *to = NULL;
 	char slot_name[STASH_NAME_MAX + 1];
 

@@ -160,6 +160,12 @@ handle(struct life *l, struct mail *m)
 	case STASH__W_LOG:
 		on_log(l, m);
 		break;
+	case STASH__W_NAMES:
+		names_asked(l, m);
+		break;
+	case STASH__W_TAKEN:
+		names_taken(l, m);
+		break;
 	default:
 		break; /* of a later library */
 	}

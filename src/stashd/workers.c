@@ -76,6 +76,14 @@ worker_find_node(struct server *s, uint64_t node)
 }
 
 struct worker *
+worker_expected(struct server *s, const char *name)
+{
+	struct worker *w = s->up || s->starts > 0 ? NULL : worker_find(s, name);
+
+	return w != NULL && w->spec != NULL ? w : NULL;
+}
+
+struct worker *
 worker_get(struct server *s, const char *name)
 {
 	struct worker *w = worker_find(s, name);
@@ -94,6 +102,7 @@ worker_get(struct server *s, const char *name)
 	w->bell = -1;
 	LIST_INIT(&w->dying);
 	LIST_INIT(&w->channels);
+	TAILQ_INIT(&w->has.ends);
 	LIST_INIT(&w->ways);
 	TAILQ_INIT(&w->waits);
 	RB_INSERT(worker_names, &s->names, w);
@@ -423,12 +432,24 @@ workers_show(struct server *s)
 /* ---- its status ---- */
 
 void
-worker_status(struct worker *w, enum stash_status status, bool gone)
+worker_record(struct worker *w, enum stash_status status, bool gone)
 {
 	w->status = status;
 	w->gone = gone;
 	w->since_ns = stash__time_ns();
 	records_registry(w, gone);
+	if (!gone)
+		registry_claim(w);
+	if (status != STASH_STOPPED)
+		return;
+	if (w->now == NULL && LIST_EMPTY(&w->dying))
+		monitor_lost(w);
+	registry_over(w);
+}
+
+void
+worker_status(struct worker *w, enum stash_status status, bool gone)
+{
 	/* STOPPED: no next one comes by itself; whoever waits has to be told, the rest goes with the last process. */
 	w->down_due = status == STASH_STOPPED;
 	peers_worker_status(w, gone);
@@ -468,6 +489,7 @@ worker_free(struct worker *w)
 void
 workers_free(struct server *s)
 {
+	registry_free(s);
 	while (!RB_EMPTY(&s->names))
 		worker_free(RB_ROOT(&s->names));
 	RB_INIT(&s->nodes);

@@ -294,6 +294,12 @@ handle(struct stash_worker *w, struct incoming *in)
 	case STASH__W_WAYS:
 		stash__ways_told(w);
 		break;
+	case STASH__W_NAMED:
+		stash__names_answer(w, &in->view);
+		break;
+	case STASH__W_DOWN:
+		stash__names_down(w, &in->view);
+		break;
 	default: /* a later supervisor's message that this library doesn't know */
 		break;
 	}

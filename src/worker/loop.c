@@ -75,6 +75,9 @@ serve(struct stash_worker *w)
 	int result;
 
 	w->busy_since = w->now;
+	result = stash__names_record(w);
+	if (result < 0)
+		return result;
 	/* What is due behind a transition comes before the next message, in a batch of its own. */
 	w->cut = stash__continue_run(w);
 	while (w->batch < limit(w) && goes_on(w) && pass(w) > 0)
@@ -102,7 +105,7 @@ static bool
 ready(struct stash_worker *w)
 {
 	if (stash__crash_told_to_stop() || stash__post_waits(w) || stash__task_waits(w) || stash__record_waits(w) ||
-	    stash__way_ready(w) || w->touched_ways > 0)
+	    stash__names_wait(w) || stash__way_ready(w) || w->touched_ways > 0)
 		return true;
 	if (w->first_pending < w->npending &&
 	    w->pending[w->first_pending].needs <= atomic_load_explicit(&w->in.page->durable, memory_order_acquire))

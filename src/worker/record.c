@@ -101,6 +101,24 @@ stash__record_down(struct stash_worker *w, int64_t ref, uint64_t seq, const char
 }
 
 void
+stash__records_forget_down(struct stash_worker *w, int64_t ref)
+{
+	struct record *r, *next;
+
+	TAILQ_FOREACH(r, &w->open, link) {
+		if (r->head.kind != STASH__RECORD_DOWN || r->head.ref != ref || r->done || r == w->record)
+			continue;
+		r->done = true;
+		w->ndone++;
+	}
+	for (r = TAILQ_FIRST(&w->fresh); r != NULL; r = next) {
+		next = TAILQ_NEXT(r, link);
+		if (r->head.kind == STASH__RECORD_DOWN && r->head.ref == ref)
+			destroy(w, &w->fresh, r);
+	}
+}
+
+void
 stash__records_keep(struct stash_worker *w)
 {
 	struct record *r;
@@ -129,6 +147,7 @@ stash__records_load(struct stash_worker *w)
 
 	w->last_record = w->base->last_record;
 	w->heard = w->base->heard;
+	stash__names_begin(w);
 	w->next_request_ref = (int64_t)w->last_record + 1;
 	while ((result = stash__record_next(&at, end, &head, &tag, &data)) == 1) {
 		struct record *r = make(&head, tag, data, head.len);

@@ -198,6 +198,7 @@ destroy(struct stash_worker *w)
 	stash__mailbox_free_all(w);
 	stash__timer_free_all(w);
 	stash__post_free_all(w);
+	stash__names_free_all(w);
 	stash__task_free_all(w);
 	stash__records_free_all(w);
 	stash__ways_free_all(w);
@@ -236,6 +237,7 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 	w->grow_head = UINT64_MAX;
 	RB_INIT(&w->timers);
 	STAILQ_INIT(&w->posts);
+	STAILQ_INIT(&w->names.downs);
 	TAILQ_INIT(&w->asked_tasks);
 	TAILQ_INIT(&w->tasks);
 	TAILQ_INIT(&w->over_tasks);

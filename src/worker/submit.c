@@ -385,6 +385,7 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	ring_all(w);
 	mind_careful(w);
 	clear_touched(w);
+	stash__names_safe(w);
 	stash__mailbox_sweep(w);
 	if (ways)
 		stash__ways_sweep(w);

@@ -13,6 +13,7 @@
  *   timer.c     timers of this incarnation; post.c messages of other threads
  *   record.c    what a transition leaves to be done: posts, continues, requests; kept until it is done
  *   way.c       channels of this worker to others; ask.c what goes by them
+ *   names.c     names, groups, monitors
  *   task.c      functions in processes of their own; task_child.c what happens there
  *   crash.c     signals of the worker, and what a crash leaves in the black box
  *   api.c       what callbacks may call; main.c programs of their own (stash_worker_main)
@@ -127,6 +128,17 @@ struct told {
 	struct stash_field *fields;
 };
 
+/* Questions about names, and what monitors tell (names.c). */
+struct down;
+struct names {
+	uint64_t number; /* of the last question */
+	bool answered;
+	int error;
+	int64_t ref;
+	STAILQ_HEAD(, down) downs; /* ends that are to become records */
+	uint64_t told, taken;	   /* numbers of the last end that was told, and of the last in an entry */
+};
+
 /* What the supervisor said in START. */
 struct start {
 	char name[STASH_NAME_MAX + 1];
@@ -214,6 +226,8 @@ struct stash_worker {
 	struct tasks over_tasks;  /* whose messages wait */
 	unsigned ntasks;	  /* in all three */
 	int task_epoll;		  /* readable when a task has ended; -1: there was none yet */
+
+	struct names names;
 
 	/* the batch and the message in hand */
 	unsigned batch, batch_max;
@@ -349,6 +363,19 @@ void stash__control_detached(struct stash_worker *, const uint8_t id[STASH__ID])
 void stash__control_refused(struct stash_worker *, const uint8_t id[STASH__ID], int error, const char *text);
 void stash__control_log(struct stash_worker *, int priority, const char *line);
 
+/* ---- names.c ---- */
+/* What the supervisor says: NAMED, DOWN. */
+void stash__names_answer(struct stash_worker *, struct stash_view *);
+void stash__names_down(struct stash_worker *, struct stash_view *);
+/* Behind what was found in the slot. */
+void stash__names_begin(struct stash_worker *);
+bool stash__names_wait(const struct stash_worker *);
+/* What was told becomes records: between two batches. */
+int stash__names_record(struct stash_worker *);
+/* An entry has been written: the supervisor needn't tell again what is in it. */
+void stash__names_safe(struct stash_worker *);
+void stash__names_free_all(struct stash_worker *);
+
 /* ---- timer.c, post.c ---- */
 int64_t stash__timer_next(struct stash_worker *); /* INT64_MAX: none */
 /* Runs one timer that is due: true if there was one. */
@@ -382,6 +409,8 @@ int stash__record_add(
 /* What the supervisor tells, in the order of seq: a DOWN message that outlives this incarnation.  One that was
  * heard already is ignored.  It is kept when the next entry is: then acknowledged by stash__record_heard(). */
 int stash__record_down(struct stash_worker *, int64_t ref, uint64_t seq, const char *name, uint32_t reason);
+/* Those that tell of that monitor's ends are not handled any more. */
+void stash__records_forget_down(struct stash_worker *, int64_t ref);
 void stash__records_keep(struct stash_worker *);      /* the callback in hand has succeeded */
 void stash__records_drop(struct stash_worker *);      /* it has failed */
 bool stash__records_due(const struct stash_worker *); /* an entry has something to say of them */

@@ -6,13 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <bsd/string.h>
+
 #include "base/error.h"
 #include "base/text.h"
 #include "stash-inspect/inspect.h"
 
 struct finding {
 	const char *operand;
-	bool path; /* the operand is a child's path */
+	char owner[STASH_NAME_MAX + 1]; /* of the operand, if that is an alias */
+	bool path;			/* the operand is a child's path */
 	bool found;
 	struct stash_process process;
 	const char **names; /* of all others, ends with NULL */
@@ -48,6 +51,30 @@ not_found(const struct finding *f)
 	return stash__fail(STASH_E_NOENT, "there is no \"%s\"; list shows what there is", f->operand);
 }
 
+/* An alias stands for the child that has it. */
+static int
+consider_alias(void *arg, const struct stash__name_key *key, const struct stash__name_row *row)
+{
+	struct finding *f = arg;
+
+	if (key->kind != STASH__NAME_ALIAS || strcmp(key->name, f->operand) != 0)
+		return 0;
+	strlcpy(f->owner, row->owner, sizeof f->owner);
+	f->operand = f->owner;
+	return 1;
+}
+
+static int
+look_for(const struct look *look, struct finding *f)
+{
+	int code = stash_store_list(look->store, NULL, consider, f);
+
+	if (code != 0 || f->found)
+		return code;
+	code = stash__store_names(look->store, consider_alias, f);
+	return code == 1 ? stash_store_list(look->store, NULL, consider, f) : code;
+}
+
 int
 find_process(const struct look *look, const char *operand, struct stash_process *process)
 {
@@ -57,7 +84,7 @@ find_process(const struct look *look, const char *operand, struct stash_process 
 	if (f.path)
 		code = stash__store_processes(look->store, consider, &f);
 	else
-		code = stash_store_list(look->store, NULL, consider, &f);
+		code = look_for(look, &f);
 	if (code >= 0 && !f.found)
 		code = not_found(&f);
 	for (size_t i = 0; i < f.count; i++)
