@@ -144,21 +144,20 @@ run_jobs(struct job *jobs, int n, int width)
 	return failed != 0 ? -1 : differ;
 }
 
-/* What was built beside this program. */
+char jobs_stashd[PATH_MAX + 40], jobs_module[PATH_MAX + 40];
+
 static void
 find_programs(void)
 {
-	char path[PATH_MAX], text[PATH_MAX + 40];
+	char path[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	char *cut;
 
 	path[n > 0 ? n : 0] = '\0';
 	if ((cut = strrchr(path, '/')) != NULL)
 		*cut = '\0';
-	snprintf(text, sizeof(text), "%s/../stashd", path);
-	setenv("REPLAY_STASHD", text, 0);
-	snprintf(text, sizeof(text), "%s/modules/replay_worker.so", path);
-	setenv("REPLAY_MODULE", text, 0);
+	snprintf(jobs_stashd, sizeof(jobs_stashd), "%s/../stashd", path);
+	snprintf(jobs_module, sizeof(jobs_module), "%s/modules/replay_worker.so", path);
 }
 
 int

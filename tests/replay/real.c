@@ -153,7 +153,9 @@ look(struct real *r, struct look *l)
 	real_workers_hear(r, 0);
 	if (real_connect(r) && r->client->link == LINK_UP)
 		real_log_read(r);
-	real_ask_look(r, l);
+	real_ask_end(r);
+	real_look(r, l);
+	real_posts_end(r);
 	real_root_look(r);
 	if (real_workers_answer(r, l))
 		l->moving = true;
@@ -291,7 +293,7 @@ close_all(struct real *r)
 	real_root_kill(r);
 	real_procs_free(r);
 	real_disconnect(r);
-	real_ask_over(r);
+	real_posts_over(r);
 	close(r->listener);
 	close(r->wake);
 	take_seen(r);

@@ -7,7 +7,8 @@
  *   real.c        one scenario from its directory to its last process; when a step is over
  *   real_steps.c  the steps                    real_spec.c    what is declared, as config and as specifications
  *   real_root.c   stashd: start, end           real_workers.c the workers' questions, their lives
- *   real_log.c    the event log                real_ask.c     requests and their answers
+ *   real_log.c    the event log                real_look.c    what processes do at a moment
+ *   real_ask.c    requests that wait for their answer, real_posts.c those that don't; real_words.c answers in words
  *   real_host.c   where a config can't say it (a supervisor that is ignored, a wrong flag): a program of the replayer's
  *                 own with the tree embedded, which asks here what each supervisor's init is
  */
@@ -16,6 +17,7 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include <stash/stash.h>
@@ -126,6 +128,8 @@ const struct stash_child_spec *real_child_spec(struct real *r, const char *path,
 const struct stash_child_spec *real_instance_spec(
     struct real *r, const char *above, const char *label, struct real_child **child);
 void real_child_free(struct real_child *child);
+/* Of a request; NULL: it has none. */
+const struct stash_child_spec *real_request_spec(struct real *r, char *const *word, struct real_child **child);
 bool real_is_simple(struct real *r, const char *path);
 /* The id by which a request means it: an instance's name, if there was one with that label. */
 const char *real_id(struct real *r, const char *above, const char *label, char *buf, size_t size);
@@ -159,10 +163,30 @@ void real_log_read(struct real *r);
 
 /* real_ask.c */
 void real_ask(struct real *r, const struct item *it);
-void real_ask_look(struct real *r, struct look *look);
 bool real_ask_busy(const struct real *r); /* a "do" isn't answered */
-void real_ask_over(struct real *r);	  /* root has ended: no answers come any more */
+void real_ask_end(struct real *r);	  /* takes its answer, if it has come */
 bool real_connect(struct real *r);
 void real_disconnect(struct real *r);
+
+/* real_posts.c */
+void real_post(struct real *r, const struct item *it);
+void real_posts_end(struct real *r);	/* those that are answered */
+void real_posts_unlink(struct real *r); /* from a connection that is about to be closed */
+void real_posts_over(struct real *r);	/* root has ended: no answers come any more */
+
+/* real_look.c */
+void real_look(struct real *r, struct look *look);
+
+/* real_words.c */
+struct real_children {
+	FILE *f;
+	bool simple;
+	size_t count;
+};
+FILE *real_word_file(char **text, size_t *len);
+void real_word_error(FILE *f, int error, const char *term);
+int real_word_child(void *children, const struct stash_process *p);
+void real_word_counts(FILE *f, uint64_t specs, uint64_t active, uint64_t supervisors, uint64_t workers);
+int real_word_spec(void *f, const struct stash_child_spec *spec);
 
 #endif

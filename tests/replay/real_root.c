@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "base/sock.h"
+#include "replay/jobs.h"
 #include "replay/real.h"
 #include "shm/wire.h"
 
@@ -43,7 +44,7 @@ become(struct real *r, int hook)
 	if (hook >= 0)
 		execl("/proc/self/exe", "otp-replay", "--host", r->store, fd, (char *)NULL);
 	else
-		execl(getenv("REPLAY_STASHD"), "stashd", "-d", r->store, "-f", conf, (char *)NULL);
+		execl(jobs_stashd, "stashd", "-d", r->store, "-f", conf, (char *)NULL);
 	_exit(EX_OSERR);
 }
 
@@ -241,7 +242,7 @@ on_end(struct real *r, int status)
 	else if (!WIFEXITED(status) || (WEXITSTATUS(status) != 0 && WEXITSTATUS(status) != EX_SOFTWARE))
 		real_complain(r, "stashd has ended with status %d", status);
 	r->starting = NULL;
-	real_ask_over(r);
+	real_posts_over(r);
 }
 
 void

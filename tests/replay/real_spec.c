@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/jobs.h"
 #include "replay/real.h"
 #include "stashd/plan.h"
 
@@ -92,7 +93,7 @@ struct real_child {
 	struct stash_child_spec *children;
 	struct real_child **below;
 	size_t nbelow;
-	char *name, *socket, *module, *path;
+	char *name, *socket, *path;
 	const char *args[4];
 };
 
@@ -119,7 +120,6 @@ real_child_free(struct real_child *c)
 	free(c->children);
 	free(c->name);
 	free(c->socket);
-	free(c->module);
 	free(c->path);
 	free(c);
 }
@@ -131,12 +131,11 @@ fill_worker(struct real *r, struct real_child *c, const char *path, bool templat
 
 	c->name = dotted(path);
 	c->socket = print("%s/w%s", r->dir, "");
-	c->module = print("%s%s", getenv("REPLAY_MODULE"), "");
 	c->path = strndup(path, template ? (size_t)(cut - path) : strlen(path));
 	c->args[0] = c->socket;
 	c->args[1] = c->path;
 	c->spec.name = c->name;
-	c->spec.module = c->module;
+	c->spec.module = jobs_module;
 	c->spec.args = c->args;
 	c->spec.start_timeout_ms = STASH_INFINITY;
 }
@@ -217,6 +216,20 @@ real_instance_spec(struct real *r, const char *above, const char *label, struct 
 	free(path);
 	*child = c;
 	return &c->spec;
+}
+
+const struct stash_child_spec *
+real_request_spec(struct real *r, char *const *word, struct real_child **child)
+{
+	char path[STASH_PATH_MAX + 1];
+
+	*child = NULL;
+	if (strcmp(word[0], "start_child") != 0)
+		return NULL;
+	if (real_is_simple(r, word[1]))
+		return real_instance_spec(r, word[1], word[2], child);
+	snprintf(path, sizeof(path), "%s/%s", word[1], word[2]);
+	return real_child_spec(r, path, child);
 }
 
 /* ---- a machine's specifications ---- */

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <sys/pidfd.h>
 
+#include "base/clock.h"
 #include "replay/real.h"
-#include "shm/wire.h"
 
 #define DEAD_MS 30000
 
@@ -16,9 +16,9 @@
 static void
 await_death(struct real *r, pid_t pid)
 {
-	struct proc *proc;
+	int64_t deadline = stash__deadline_ns(DEAD_MS);
 
-	for (int64_t left = DEAD_MS; left > 0 && (proc = real_proc_pid(r, pid)) != NULL; left -= 10)
+	while (real_proc_pid(r, pid) != NULL && stash__now_ns() < deadline)
 		real_workers_hear(r, 10);
 	if (real_proc_pid(r, pid) != NULL)
 		real_complain(r, "process %d doesn't end", (int)pid);
