@@ -173,7 +173,7 @@ can_be(const struct run *r, const struct item *it)
 static bool
 waits(const struct run *r)
 {
-	const struct asked *a;
+	const struct unanswered *a;
 
 	for (a = r->w.asked; a != NULL; a = a->next) {
 		if (a->tag == NULL)
