@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include <stash/stash.h>
+
 #include "testlib_examples.h"
 
 static struct t_stashd d;
@@ -48,6 +50,46 @@ START_TEST(sequence_without_a_stash_begins_again)
 	t_session("call sequence next_number", "123");
 	t_session("call sequence next_number", "124");
 	finish();
+}
+END_TEST
+
+/* As a beginner tries it: from 0, a step, a crash; then the same with what was added to it. */
+static void
+try_out(const char *conf, const char *after_the_crash, const char *then)
+{
+	pid_t first;
+
+	memset(&d, 0, sizeof d);
+	t_example_start(&d, conf, (const char *const[]){ "[\"123\"]", "[\"0\"]", NULL });
+	first = pid_of("sequence");
+	t_session("cast sequence increment_number 12", "");
+	t_session("call sequence next_number", "12");
+	t_session("cast sequence increment_number 3", "");
+	t_session("call sequence next_number", "16");
+	t_session("call sequence next_number", "17");
+	t_session("cast sequence increment_number", "");
+	t_wait_output(&d.proc, "the next number is 18", 10000);
+	(void)t_reborn(&d, "sequence", first);
+	t_session("call sequence next_number", after_the_crash);
+	t_session("call sequence next_number", then);
+	finish();
+}
+
+START_TEST(a_first_try_loses_the_number)
+{
+	try_out("naive.conf", "0", "1");
+}
+END_TEST
+
+START_TEST(a_second_try_keeps_it_at_the_end)
+{
+	try_out("book.conf", "18", "19");
+}
+END_TEST
+
+START_TEST(a_third_try_keeps_it_always)
+{
+	try_out("sequence.conf", "18", "19");
 }
 END_TEST
 
@@ -189,6 +231,31 @@ START_TEST(a_normal_end_is_final_for_the_transient_child_only)
 }
 END_TEST
 
+static bool
+runs_again(void *arg)
+{
+	int result = stash_restart_child(arg, "root", "transient", NULL, 10000);
+
+	ck_assert_msg(result == STASH_OK || result == STASH_E_RUNNING, "restart: %s", stash_errmsg());
+	return result == STASH_OK;
+}
+
+/* The answer is in the channel before the worker ends, and nobody closes it over that. */
+START_TEST(whoever_ends_it_gets_the_answer)
+{
+	struct stash_client *client;
+
+	begin("terminating.conf");
+	client = t_client(&d);
+	for (int i = 0; i < 200; i++) {
+		t_expect_call(client, "transient", "terminate", NULL, "ok");
+		ck_assert(t_wait_for(runs_again, client, 20000));
+	}
+	stash_client_close(client);
+	finish();
+}
+END_TEST
+
 /* ---- dynamic ---- */
 
 START_TEST(children_come_and_go_and_the_others_stay)
@@ -287,6 +354,8 @@ START_TEST(the_ticks_go_on_after_a_crash)
 	t_session_fails("call ticker nonsense", EX_SOFTWARE, "crash");
 	more++;
 	ck_assert(t_wait_for(has_ticked, &more, 20000));
+	t_session("terminate-child root ticker", "");
+	t_session_fails("call ticker ticks", EX_UNAVAILABLE, "ticker");
 	finish();
 }
 END_TEST
@@ -338,6 +407,9 @@ suite(void)
 	Suite *s = suite_create("examples");
 	TCase *tc = t_case(s, "transcripts", 120);
 
+	tcase_add_test(tc, a_first_try_loses_the_number);
+	tcase_add_test(tc, a_second_try_keeps_it_at_the_end);
+	tcase_add_test(tc, a_third_try_keeps_it_always);
 	tcase_add_test(tc, sequence_without_a_stash_begins_again);
 	tcase_add_test(tc, sequence_saved_at_its_end_survives_the_cat_but_no_kill);
 	tcase_add_test(tc, sequence_with_a_stash_goes_on);
@@ -345,6 +417,7 @@ suite(void)
 	tcase_add_test(tc, counters_without_a_stash_begin_again);
 	tcase_add_test(tc, counters_with_a_stash_go_on);
 	tcase_add_test(tc, a_normal_end_is_final_for_the_transient_child_only);
+	tcase_add_test(tc, whoever_ends_it_gets_the_answer);
 	tcase_add_test(tc, children_come_and_go_and_the_others_stay);
 	tcase_add_test(tc, one_branch_gives_up_and_the_other_never_notices);
 	tcase_add_test(tc, the_ticks_go_on_after_a_crash);

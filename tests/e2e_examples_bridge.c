@@ -115,11 +115,14 @@ START_TEST(many_lines_at_once)
 {
 	int port = begin();
 	char say[100 * 5 + 1] = "", expected[100 * 4 + 1] = "";
+	FILE *lines = fmemopen(expected, sizeof expected, "w");
 
+	ck_assert_ptr_nonnull(lines);
 	for (int i = 0; i < 100; i++) {
 		memcpy(say + strlen(say), "next\n", 6);
-		snprintf(expected + strlen(expected), 5, "%d\n", 123 + i);
+		fprintf(lines, "%d\n", 123 + i);
 	}
+	ck_assert_int_eq(fclose(lines), 0);
 	talk(port, say, expected);
 	t_stashd_stop(&d, 10000);
 }
