@@ -2,6 +2,7 @@
 /*
  * OTP's administrative calls on a living stashd: each one, and each of its errors with OTP's term.
  */
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -96,6 +97,48 @@ START_TEST(each_failure_has_its_term)
 	GIVES(stash_start_child(client, "root/web", &d, NULL, LONG_MS), STASH_E_SPEC, "");
 	GIVES(stash_terminate_child(client, "root/web", "w", LONG_MS), STASH_E_DOWN, "noproc");
 	GIVES(stash_count_children(client, "root/web", NULL, LONG_MS), STASH_E_DOWN, "noproc");
+	admin_end();
+}
+END_TEST
+
+static int
+is_restarting(void *arg, const struct stash_process *p)
+{
+	(void)arg;
+	return p->status == STASH_RESTARTING;
+}
+
+static bool
+x_is_restarting(void *arg)
+{
+	(void)arg;
+	return stash_which_children(client, "root/s", is_restarting, NULL, LONG_MS) == 1;
+}
+
+/* Its restarts fail, one after the other. */
+START_TEST(a_child_may_be_restarting)
+{
+	char failif[PATH_MAX];
+	const char *args[] = { failif, NULL };
+	struct stash_child_spec x = admin_child("x", args);
+	struct stash_supervisor_spec below = {
+		.size = sizeof below, .children = &x, .nchildren = 1, .intensity = INT32_MAX
+	};
+	struct stash_child_spec s = { .size = sizeof s, .id = "s", .supervisor = &below };
+
+	admin_begin();
+	snprintf(failif, sizeof failif, "failif=%s", t_path("fail"));
+	GIVES(stash_start_child(client, "root", &s, NULL, LONG_MS), 0, "");
+	t_write_file(t_path("fail"), "");
+	ck_assert(t_murder(&stashd, T_WORKER, "x"));
+	ck_assert(t_wait_for(x_is_restarting, NULL, LONG_MS));
+	GIVES(stash_restart_child(client, "root/s", "x", NULL, LONG_MS), STASH_E_RESTARTING, "restarting");
+	GIVES(stash_delete_child(client, "root/s", "x", LONG_MS), STASH_E_RESTARTING, "restarting");
+	GIVES(stash_start_child(client, "root/s", &x, NULL, LONG_MS), STASH_E_PRESENT, "already_present");
+	admin_children("root/s", "x,worker,restarting");
+	GIVES(stash_terminate_child(client, "root/s", "x", LONG_MS), 0, "");
+	GIVES(stash_restart_child(client, "root/s", "x", NULL, LONG_MS), STASH_E_START, "init_error");
+	GIVES(stash_delete_child(client, "root/s", "x", LONG_MS), 0, "");
 	admin_end();
 }
 END_TEST
@@ -321,6 +364,7 @@ suite(void)
 
 	tcase_add_test(tc, children_come_and_go);
 	tcase_add_test(tc, each_failure_has_its_term);
+	tcase_add_test(tc, a_child_may_be_restarting);
 	tcase_add_test(tc, a_start_may_be_ignored);
 	tcase_add_test(tc, a_start_takes_as_long_as_init);
 	tcase_add_test(tc, a_branch_is_a_child);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A worker for tests whose start is told by its arguments: "ignore", "fail", "die", "until=FILE" (waits for the file);
+ * A worker for tests whose start is told by its arguments: "ignore", "fail", "die", "until=FILE" (waits for the file), "failif=FILE";
  * "noted=FILE" adds a byte to the file at each start. It counts its calls, tells its arguments, and dies on demand.
  */
 #include <fcntl.h>
@@ -40,6 +40,8 @@ init(struct stash_worker *w, void *state, const struct stash_init *in)
 			return STASH_IGNORE;
 		if (strcmp(word, "fail") == 0)
 			return stash_fail(w, "it was told to fail");
+		if (strncmp(word, "failif=", 7) == 0 && access(word + 7, F_OK) == 0)
+			return stash_fail(w, "the file is there");
 		if (strcmp(word, "die") == 0)
 			raise(SIGKILL);
 		if (strncmp(word, "noted=", 6) == 0)
