@@ -60,6 +60,7 @@ daemon_c := $(wildcard src/stashd/main.c src/stashd/conf*.c)
 conf_c := $(filter-out src/stashd/main.c,$(daemon_c))
 lib_c := $(filter-out $(daemon_c),$(wildcard $(layers:%=src/%/*.c)))
 example_c := $(wildcard src/examples/*.c)
+program_c := $(wildcard src/examples/*/*.c)
 tool_c = $(wildcard tools/$(1)*.c tools/$(1)/*.c)
 common_c := $(wildcard tools/common/*.c)
 # The commands of the tools, which their tests run within themselves.
@@ -69,6 +70,7 @@ map := $(wildcard src/libstash.map)
 tools := $(foreach t,stashctl stash-inspect stash-bench,$(if $(call tool_c,$t),$(BUILD)/$t))
 stashd := $(if $(wildcard src/stashd/main.c),$(BUILD)/stashd)
 examples := $(example_c:src/examples/%.c=$(BUILD)/examples/%.so)
+programs := $(foreach p,$(program_c),$(BUILD)/examples/$(basename $(notdir $p)))
 libs := $(if $(lib_c),$(BUILD)/libstash.a $(BUILD)/libstash.so)
 
 # The longest first, so that they don't end up alone.
@@ -86,7 +88,7 @@ scripts := $(wildcard tests/e2e_*.sh tests/check-*.sh)
 valgrind_suites := $(filter $(addprefix $(BUILD)/tests/test_,base% shm% store% tree% conf% tools%), \
 	$(filter-out %_damage %_power %_process,$(suites)))
 
-all: $(libs) $(stashd) $(tools) $(examples)
+all: $(libs) $(stashd) $(tools) $(examples) $(programs)
 	@:
 tests: all $(suites) $(modules) $(helpers) $(replay) $(simulate) $(BUILD)/tests/guard
 	@:
@@ -168,6 +170,13 @@ $(simulate): $(call obj,$(simulate_c)) $(hosting)
 $(fuzzers): $(BUILD)/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tests/libtest.a $(hosting)
 	$(call say,LINK)
 	$(call program,-fsanitize=fuzzer $(check_libs))
+
+define program_rule
+$(BUILD)/examples/$(basename $(notdir $(1))): $(call obj,$(1)) $(hosting)
+	$$(call say,LINK)
+	$$(call program)
+endef
+$(foreach p,$(program_c),$(eval $(call program_rule,$p)))
 
 # Modules are built as a user builds them, without the library.
 module = $(Q)mkdir -p $(@D) && $(CC) $(cppflags) $(cflags) $(depflags) -shared $(ldflags) -o $@ $< $(module_libs)
@@ -258,7 +267,7 @@ installed := $(stashd:%=755:%:$(SBINDIR)/stashd) \
 	644:$(BUILD)/stash.pc:$(LIBDIR)/pkgconfig/stash.pc \
 	$(foreach h,$(wildcard include/stash/*.h),644:$h:$(INCLUDEDIR)/stash/$(notdir $h)) \
 	$(foreach e,$(examples),755:$e:$(MODULEDIR)/$(notdir $e)) \
-	$(foreach e,$(example_c) $(wildcard src/examples/*.conf src/examples/*.txt),644:$e:$(EXAMPLEDIR)/$(notdir $e)) \
+	$(foreach e,$(example_c) $(program_c) $(wildcard src/examples/*.conf src/examples/*.txt),644:$e:$(EXAMPLEDIR)/$(notdir $e)) \
 	$(foreach e,$(wildcard src/examples/*.sh),755:$e:$(EXAMPLEDIR)/$(notdir $e)) \
 	$(foreach m,$(wildcard man/*.[1-8]),644:$m:$(MANDIR)/man$(subst .,,$(suffix $m))/$(notdir $m))
 

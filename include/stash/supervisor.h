@@ -152,6 +152,20 @@ STASH_API int stash_supervise(
     const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options);
 
 /*
+ * The same in a child process, so that this one is free to be a client of the
+ * tree. pidfd: becomes a descriptor of that process, to be closed by the caller,
+ * -1 after a failure; may be NULL. By pidfd_send_signal(2) with SIGTERM the tree
+ * is stopped in order, by waitid(2) with P_PIDFD its end is waited for: exit
+ * status 0 after an orderly stop. It doesn't end with the caller.
+ *
+ * Returns 0 when all children have started, else what stash_supervise()
+ * returns; nothing is left of it then. Blocks until then. To be called before
+ * any thread is started. Since 0.1.0.
+ */
+STASH_API int stash_supervise_start(const struct stash_supervisor_spec *spec, const char *dir,
+    const struct stash_supervise_options *options, int *pidfd);
+
+/*
  * Calls fn for each child of a supervisor, in OTP's order (the last started
  * first). supervisor: its path, "root/web". fn not 0: stop, and return it.
  * Returns 0; STASH_E_NOENT; _TIMEDOUT. Blocks up to timeout_ms. Since 0.1.0.

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -123,6 +124,8 @@ server_up(struct server *s)
 	uint64_t used = page != NULL ? atomic_load(&page->bytes_used) : 0;
 
 	s->up = true;
+	if (s->config->ready > 0) /* whoever waits may be gone */
+		(void)send(s->config->ready, "", 1, MSG_NOSIGNAL | MSG_DONTWAIT);
 	humanize_number(bytes, 7, (int64_t)used, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
 	humanize_number(quota, 7, (int64_t)s->config->store_bytes, "B", HN_AUTOSCALE, HN_NOSPACE | HN_DECIMAL);
 	stash__log(LOG_NOTICE, "up: %s, run directory %s, %u workers, store of %s (limit %s); %s", s->dir, s->run_dir,

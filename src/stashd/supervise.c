@@ -196,25 +196,33 @@ stash__supervise(const struct stash_supervisor_spec *spec, const char *dir, cons
 }
 
 int
-stash_supervise(
-    const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options)
+supervise_take_options(const struct stash_supervise_options *options, struct stash__supervise_config *config)
 {
 	struct stash_supervise_options o;
-	struct stash__supervise_config config;
 	int result = stash__take(&o, sizeof(o), options, "struct stash_supervise_options");
 
 	if (result < 0)
 		return result;
-	stash__supervise_defaults(&config);
-	config.run_dir = o.run_dir;
+	stash__supervise_defaults(config);
+	config->run_dir = o.run_dir;
 	if (o.store_bytes != 0)
-		config.store_bytes = o.store_bytes;
+		config->store_bytes = o.store_bytes;
 	if (o.ack > STASH_ACK_DISK)
 		return stash__fail(STASH_E_INVAL, "stash_supervise(): ack is %u", o.ack);
 	if (o.ack != STASH_ACK_DEFAULT)
-		config.ack = o.ack;
-	config.behaviours = o.behaviours;
-	config.log = o.log;
-	config.log_arg = o.log_arg;
-	return stash__supervise(spec, dir, &config);
+		config->ack = o.ack;
+	config->behaviours = o.behaviours;
+	config->log = o.log;
+	config->log_arg = o.log_arg;
+	return 0;
+}
+
+int
+stash_supervise(
+    const struct stash_supervisor_spec *spec, const char *dir, const struct stash_supervise_options *options)
+{
+	struct stash__supervise_config config;
+	int result = supervise_take_options(options, &config);
+
+	return result < 0 ? result : stash__supervise(spec, dir, &config);
 }
