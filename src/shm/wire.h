@@ -109,7 +109,7 @@ enum stash__broker_wire {
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
 	/* error, text, term, more (1: further messages follow), count, for each of that many steps: what ("flags",
 	 * "remove", "change", "add", "later"), path (of "later" a key), why */
-	STASH__B_STEPS = 100,
+	STASH__B_STEPS = 101,
 	STASH__B_DONE = 68, /* error, text, term (stash_errterm) */
 	STASH__B_ROWS = 69, /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
 	STASH__B_DOWN = 70, /* unasked, request number 0: id, error, text: this channel is down for good */
