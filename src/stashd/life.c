@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -300,6 +301,33 @@ begin(struct worker *w)
 }
 
 /* ---- GO ---- */
+
+/* Whether a program without libstash lives, and has closed its socket, which its exec does. */
+static bool
+has_execed(const struct life *l)
+{
+	struct pollfd ends[] = { { .fd = l->pidfd, .events = POLLIN }, { .fd = l->control, .events = POLLIN } };
+
+	return poll(ends, 2, 0) > 0 && ends[0].revents == 0 && (ends[1].revents & POLLHUP) != 0;
+}
+
+bool
+life_was_let_go(const struct life *l)
+{
+	struct stash__bell_page page;
+	bool gone = false;
+	int fd;
+
+	if (!plan_linked(&l->worker->plan))
+		return has_execed(l);
+	fd = worker_file(l->worker, "bell", O_RDONLY);
+	if (fd >= 0) {
+		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
+		    atomic_load(&page.incarnation) == l->incarnation;
+		close(fd);
+	}
+	return gone;
+}
 
 static void
 let_go(struct life *l)

@@ -295,7 +295,7 @@ reap_stranger(struct worker *w, uint64_t incarnation, pid_t pid, uint64_t start_
 	l->stranger = true;
 	l->pid = pid;
 	l->phase = LIFE_READY; /* as far as anybody knows */
-	l->past = !takeover_was_let_go(l);
+	l->past = !life_was_let_go(l);
 	l->pidfd = proc_open(pid, start_time);
 	LIST_INSERT_HEAD(&w->dying, l, link);
 	if (l->pidfd < 0 || life_watch(l) < 0) {

@@ -121,6 +121,8 @@ void life_key(const struct life *, char key[LIFE_KEY_MAX]);
 uint64_t life_start_time(struct life *);
 void life_free(struct life *);
 bool life_runs(const struct life *); /* not dead */
+/* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
+bool life_was_let_go(const struct life *);
 
 /* ahead.c: processes made before their START, while a supervisor starts its children. */
 void ahead_make(struct server *, const struct sup_node *behind);
@@ -604,7 +606,5 @@ int takeover_begin(struct server *);	  /* fetches from the keeper */
 void takeover_stash_up(struct server *);  /* the stash answers */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
 void takeover_free(struct server *);
-/* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
-bool takeover_was_let_go(const struct life *);
 
 #endif

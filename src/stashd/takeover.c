@@ -8,7 +8,6 @@
  *	                                                          `--> the config's tree                 (the first one)
  */
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,33 +321,6 @@ adopt_channel(struct server *s, struct kept *k)
 		k->nfds = 0;
 }
 
-/* Whether a program without libstash lives, and has closed its socket, which its exec does. */
-static bool
-has_execed(const struct life *l)
-{
-	struct pollfd ends[] = { { .fd = l->pidfd, .events = POLLIN }, { .fd = l->control, .events = POLLIN } };
-
-	return poll(ends, 2, 0) > 0 && ends[0].revents == 0 && (ends[1].revents & POLLHUP) != 0;
-}
-
-bool
-takeover_was_let_go(const struct life *l)
-{
-	struct stash__bell_page page;
-	bool gone = false;
-	int fd;
-
-	if (!plan_linked(&l->worker->plan))
-		return has_execed(l);
-	fd = worker_file(l->worker, "bell", O_RDONLY);
-	if (fd >= 0) {
-		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
-		    atomic_load(&page.incarnation) == l->incarnation;
-		close(fd);
-	}
-	return gone;
-}
-
 /* What an adopted process is to the machine. */
 static void
 place(struct life *l)
@@ -367,7 +339,7 @@ place(struct life *l)
 		return;
 	case SUP_STARTING:
 	case SUP_ABORTING:
-		l->phase = takeover_was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
+		l->phase = life_was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
 		l->lost = l->phase == LIFE_LOADING;
 		if (!l->lost)
 			l->worker->has.ran = l->incarnation;
@@ -382,7 +354,7 @@ place(struct life *l)
 	}
 	/* Nothing knows of it: its end was told already, or its child is gone. */
 	l->phase = LIFE_READY;
-	l->past = !takeover_was_let_go(l);
+	l->past = !life_was_let_go(l);
 	l->node = 0;
 	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
 }
