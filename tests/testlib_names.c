@@ -106,7 +106,7 @@ tn_wait_status(const char *name, uint32_t status, int32_t other_than)
 {
 	struct state_wanted s = { name, status, other_than };
 
-	ck_assert_msg(t_wait_for(has_status, &s, 20000), "%s doesn't become %u", name, status);
+	ck_assert_msg(t_wait_for(has_status, &s, 60000), "%s doesn't become %u", name, status);
 }
 
 int32_t
