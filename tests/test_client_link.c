@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A client and the end of its supervisor, which is played here: what was answered before the end is read, and a
+ * question that is under way is given up when nobody listens any more.
+ */
+#include <fcntl.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <bsd/string.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/info.h"
+#include "base/sock.h"
+#include "client/client.h"
+#include "shm/format.h"
+#include "shm/wire.h"
+#include "testlib.h"
+
+#define LONG_MS 30000
+
+/* ---- the supervisor ---- */
+
+static struct {
+	int listener, peer;
+	struct stash__info info;
+	char path[PATH_MAX + 20];
+	pthread_t thread;
+} fake;
+
+static void
+fake_open(void)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+	stash__info_new(&fake.info);
+	strlcpy(fake.info.run_dir, t_run_dir(), sizeof(fake.info.run_dir));
+	ck_assert_int_eq(stash__info_create(t_dir(), &fake.info), 0);
+	snprintf(fake.path, sizeof(fake.path), "%s/" STASH__SOCKET_NAME, fake.info.run_dir);
+	strlcpy(address.sun_path, fake.path, sizeof(address.sun_path));
+	fake.listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fake.listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	ck_assert_int_eq(listen(fake.listener, 1), 0);
+}
+
+/* The next message's request number. */
+static int64_t
+fake_hear(int64_t type)
+{
+	static char wire[STASH__WIRE_MAX];
+	struct stash_view view;
+	int fds[STASH__WIRE_FDS], nfds = 0;
+	size_t len = 0;
+
+	ck_assert_int_eq(stash__sock_recv(fake.peer, wire, sizeof(wire), &len, fds, STASH__WIRE_FDS, &nfds, 0), 0);
+	for (int i = 0; i < nfds; i++)
+		close(fds[i]);
+	stash_view_init(&view, wire, len);
+	ck_assert_int_eq(stash_view_int(&view), type);
+	return stash_view_int(&view);
+}
+
+static void
+fake_say(struct stash_buf *buf, int fd)
+{
+	ck_assert_int_eq(stash__sock_send(fake.peer, buf->data, buf->len, &fd, fd >= 0 ? 1 : 0), 0);
+	stash__buf_fini(buf);
+}
+
+/* DONE with "noproc", by which it is known again. */
+static void
+fake_answer(int64_t number)
+{
+	struct stash_buf buf;
+
+	stash__buf_init(&buf, STASH__WIRE_MAX);
+	stash_buf_add_int(&buf, STASH__B_DONE);
+	stash_buf_add_int(&buf, number);
+	stash_buf_add_int(&buf, STASH_E_DOWN);
+	stash_buf_add_text(&buf, "down");
+	stash_buf_add_text(&buf, "noproc");
+	fake_say(&buf, -1);
+}
+
+static void
+fake_welcome(void)
+{
+	int64_t number, page = memfd_create("page", MFD_CLOEXEC);
+	struct stash_buf buf;
+
+	ck_assert_int_eq(ftruncate((int)page, STASH__PAGE), 0);
+	fake.peer = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC);
+	number = fake_hear(STASH__B_HELLO);
+	stash__buf_init(&buf, STASH__WIRE_MAX);
+	stash_buf_add_int(&buf, STASH__B_WELCOME);
+	stash_buf_add_int(&buf, number);
+	stash_buf_add_int(&buf, 0);
+	stash_buf_add_text(&buf, "");
+	stash_buf_add_int(&buf, STASH__WIRE_VERSION);
+	stash_buf_add_bytes(&buf, fake.info.id, STASH__ID);
+	stash_buf_add_int(&buf, getpid());
+	stash_buf_add_int(&buf, 0);
+	fake_say(&buf, (int)page);
+	close((int)page);
+}
+
+/* The end of supervisor and keeper. */
+static void
+fake_end(void)
+{
+	unlink(fake.path);
+	close(fake.listener);
+	close(fake.peer);
+}
+
+/* ---- the client ---- */
+
+static struct stash_client *
+join(void *(*behave)(void *), int wait_ms)
+{
+	struct stash_client_options options = { .size = sizeof(options), .wait_ms = wait_ms };
+	struct stash_client *client;
+
+	fake_open();
+	ck_assert_int_eq(pthread_create(&fake.thread, NULL, behave, NULL), 0);
+	ck_assert_int_eq(stash_client_open(&client, t_dir(), &options), 0);
+	return client;
+}
+
+static int
+count_answers(void *arg, int type, struct stash_view *v, int *fds, int nfds)
+{
+	(void)v;
+	(void)fds;
+	(void)nfds;
+	ck_assert_int_eq(type, STASH__B_DONE);
+	++*(int *)arg;
+	return 0;
+}
+
+static void *
+answer_and_end(void *arg)
+{
+	fake_welcome();
+	fake_answer(fake_hear(STASH__B_PING));
+	fake_end();
+	return arg;
+}
+
+/* An answer lies there, unread, when the client sends something and learns that nobody is there. */
+START_TEST(test_answer_before_the_end)
+{
+	struct stash_client *client = join(answer_and_end, LONG_MS);
+	int answers = 0;
+	struct asked ping = { .fd = -1, .fn = count_answers, .arg = &answers };
+
+	stash__buf_init(&ping.message, STASH__WIRE_MAX);
+	ping.number = stash__link_compose(client, &ping.message, STASH__B_PING);
+	TAILQ_INSERT_TAIL(&client->askeds, &ping, link);
+	ck_assert_int_eq(stash__link_send(client, &ping.message, NULL, 0), 0);
+	ping.sent = true;
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	ck_assert_int_eq(
+	    stash__client_request(client, STASH__B_PING, NULL, LONG_MS, count_answers, &answers), STASH_E_DOWN);
+	ck_assert_int_eq(answers, 1);
+	ck_assert(ping.done);
+	TAILQ_REMOVE(&client->askeds, &ping, link);
+	stash__buf_fini(&ping.message);
+	stash_client_close(client);
+}
+END_TEST
+
+static void *
+hear_and_end(void *arg)
+{
+	fake_welcome();
+	(void)fake_hear(STASH__B_LIST);
+	fake_end();
+	return arg;
+}
+
+/* The client would wait for another stashd for longer than this test may last. */
+START_TEST(test_question_at_the_end)
+{
+	struct stash_client *client = join(hear_and_end, 100 * LONG_MS);
+	int answers = 0;
+
+	ck_assert_int_eq(stash__client_request(client, STASH__B_LIST, NULL, -1, count_answers, &answers), STASH_E_DOWN);
+	ck_assert_int_eq(answers, 0);
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	stash_client_close(client);
+}
+END_TEST
+
+static void *
+accept_and_end(void *arg)
+{
+	fake.peer = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC);
+	fake_end();
+	return arg;
+}
+
+/* Nor for one that ended before it had welcomed anybody. */
+START_TEST(test_end_before_the_welcome)
+{
+	struct stash_client_options options = { .size = sizeof(options), .wait_ms = 100 * LONG_MS };
+	struct stash_client *client;
+
+	fake_open();
+	ck_assert_int_eq(pthread_create(&fake.thread, NULL, accept_and_end, NULL), 0);
+	ck_assert_int_eq(stash_client_open(&client, t_dir(), &options), STASH_E_DOWN);
+	ck_assert_ptr_null(client);
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("a client's link");
+	TCase *c = t_case(s, "ends", 20);
+
+	tcase_add_test(c, test_answer_before_the_end);
+	tcase_add_test(c, test_question_at_the_end);
+	tcase_add_test(c, test_end_before_the_welcome);
+	return s;
+}
+
+TEST_MAIN(suite)
