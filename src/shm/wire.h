@@ -24,59 +24,78 @@
 /* ---- supervisor <-> worker (socketpair, made for each incarnation) ---- */
 enum stash__worker_wire {
 	/* supervisor to worker */
-	STASH__W_START =
-	    1, /* version, name, incarnation, the supervisor's pid, restarts, last_reason, ack_disk, no_persist,
-			     * max_attempts, spin_ns, argc, argv... (bytes each, no NUL), the store's directory: before the fork, so that it is
-			     * there at once.
-			     * [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
-	STASH__W_GO = 2, /* the predecessor is retired: touch the base, run init */
-	STASH__W_ATTACH =
-	    3, /* id (16 bytes), place, client gone (0/1), uid, pid, is a file (0/1) [channel, client's bell]:
-			      * place's row is in the base, or will be when the base has turned (new channel: zeros) */
-	STASH__W_GONE = 4, /* id: its client is dead: handle what is published, drop replies, delete the row */
-	STASH__W_GROWN =
-	    5, /* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
-	STASH__W_STOP = 6,    /* end in order (also said by SIGTERM) */
-	STASH__W_FIELDS = 60, /* layout, version, state size, fields packed (none: nothing): the answer to ASK_FIELDS */
+
+	/* Before the fork, so that it is there at once: version, name, incarnation, the supervisor's pid, restarts,
+	 * last_reason, ack_disk, no_persist, max_attempts, spin_ns, argc, argv... (bytes each, no NUL), the store's
+	 * directory [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
+	STASH__W_START = 1,
+	/* the predecessor is retired: touch the base, run init */
+	STASH__W_GO = 2,
+	/* id (16 bytes), place, client gone (0/1), uid, pid, is a file (0/1) [channel, client's bell]: place's row is
+	 * in the base, or will be when the base has turned (new channel: zeros) */
+	STASH__W_ATTACH = 3,
+	/* id: its client is dead: handle what is published, drop replies, delete the row */
+	STASH__W_GONE = 4,
+	/* error, text: the answer to GROW: slot files have grown, map them anew [slot out (rw), slot in (ro)] */
+	STASH__W_GROWN = 5,
+	/* end in order (also said by SIGTERM) */
+	STASH__W_STOP = 6,
 	/* error, text, name as it was asked for, without error: id (16 bytes), name of the worker there [the channel's
 	 * file, that worker's bell, its bell page]: the answer to WAY, or, behind GO, one that the name had before */
 	STASH__W_WAY_TO = 33,
-	STASH__W_WAYS = 34,  /* behind those: that was all */
-	STASH__W_NAMED = 41, /* number, error, text, ref: the answer to NAMES */
-	STASH__W_DOWN = 42,  /* ref, number (grows), name, enum stash_reason: the end of a monitored worker; again to
-			      * each incarnation until TAKEN */
+	/* behind those: that was all */
+	STASH__W_WAYS = 34,
+	/* number, error, text, ref: the answer to NAMES */
+	STASH__W_NAMED = 41,
+	/* ref, number (grows), name, enum stash_reason: the end of a monitored worker; again to each incarnation until
+	 * TAKEN */
+	STASH__W_DOWN = 42,
+	/* layout, version, state size, fields packed (none: nothing): the answer to ASK_FIELDS */
+	STASH__W_FIELDS = 60,
+
 	/* worker to supervisor */
-	STASH__W_READY = 16, /* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
-	STASH__W_GROW = 17,  /* image bytes, ring bytes wanted: waits for GROWN */
-	STASH__W_LAYOUT =
-	    18, /* behaviour name, layout version, state size, fields packed (shm/fields.h): once, before READY */
-	STASH__W_DETACHED = 19, /* id: the row is deleted, let go of the channel */
-	STASH__W_REFUSED =
-	    20,		   /* id, error, text: positions beyond the base, or the channel broke the rules: close it */
-	STASH__W_LOG = 21, /* priority, line */
-	STASH__W_ASK_FIELDS = 61, /* layout, version: of the state that it has found; asked again if unanswered */
-	STASH__W_WAY = 32,	  /* name: a channel of this worker's name to that one's; answered by WAY_TO */
-	STASH__W_WAY_OVER = 35,	  /* id: its row is deleted, let go of it */
-	STASH__W_NAMES = 40, /* (with a number) enum stash__name_ask (shm/names.h), name, ref, bytes: waits for NAMED;
-			      * may be asked again */
-	STASH__W_TAKEN = 43  /* number: of the last DOWN in an entry */
+
+	/* init has returned: error (0, STASH_IGNORE, STASH_E_*), text */
+	STASH__W_READY = 16,
+	/* image bytes, ring bytes wanted: waits for GROWN */
+	STASH__W_GROW = 17,
+	/* behaviour name, layout version, state size, fields packed (shm/fields.h): once, before READY */
+	STASH__W_LAYOUT = 18,
+	/* id: the row is deleted, let go of the channel */
+	STASH__W_DETACHED = 19,
+	/* id, error, text: positions beyond the base, or the channel broke the rules: close it */
+	STASH__W_REFUSED = 20,
+	/* priority, line */
+	STASH__W_LOG = 21,
+	/* name: a channel of this worker's name to that one's; answered by WAY_TO */
+	STASH__W_WAY = 32,
+	/* id: its row is deleted, let go of it */
+	STASH__W_WAY_OVER = 35,
+	/* (with a number) enum stash__name_ask (shm/names.h), name, ref, bytes: waits for NAMED; may be asked again */
+	STASH__W_NAMES = 40,
+	/* number: of the last DOWN in an entry */
+	STASH__W_TAKEN = 43,
+	/* layout, version: of the state that it has found; asked again if unanswered */
+	STASH__W_ASK_FIELDS = 61
 };
 
 /* ---- client or tool <-> supervisor (the broker socket) ---- */
 enum stash__broker_wire {
+	/* requests */
+
 	STASH__B_HELLO = 1, /* version, label [client's bell] */
-	STASH__B_OPEN =
-	    2, /* name, ring_bytes: a channel to that worker; waits while the name is starting or restarting */
-	STASH__B_PRESENT = 3, /* id, name [channel memfd]: to a new supervisor */
-	STASH__B_CLOSE = 4,   /* id: done with it */
-	STASH__B_WHEREIS = 5, /* name */
-	STASH__B_WHICH = 6,   /* supervisor path: its children in OTP's order */
-	STASH__B_STOP = 7,    /* the whole tree; answered when it has begun, the socket's end says that it is over */
-	STASH__B_BOUNCE = 8,  /* name: answered when it runs again */
-	STASH__B_KILL = 9,    /* name, signal: by pidfd */
-	STASH__B_SCAN = 10,   /* database (enum stash__scan), from key (bytes), rows at most */
-	STASH__B_LIST = 11,   /* every worker of the tree, in order, supervisors before their children */
-	STASH__B_PING = 12,
+	/* name, ring_bytes: a channel to that worker; waits while the name is starting or restarting */
+	STASH__B_OPEN = 2,
+	STASH__B_PRESENT = 3,	   /* id, name [channel memfd]: to a new supervisor */
+	STASH__B_CLOSE = 4,	   /* id: done with it */
+	STASH__B_WHEREIS = 5,	   /* name */
+	STASH__B_WHICH = 6,	   /* supervisor path: its children in OTP's order */
+	STASH__B_STOP = 7,	   /* the whole tree; answered when it has begun, the socket's end says: over */
+	STASH__B_BOUNCE = 8,	   /* name: answered when it runs again */
+	STASH__B_KILL = 9,	   /* name, signal: by pidfd */
+	STASH__B_SCAN = 10,	   /* database (enum stash__scan), from key (bytes), rows at most */
+	STASH__B_LIST = 11,	   /* every worker of the tree, in order, supervisors before their children */
+	STASH__B_PING = 12,	   /* nothing */
 	STASH__B_AWAIT = 13,	   /* name, timeout in ms: answered when it is running */
 	STASH__B_CANCEL = 14,	   /* request number: no answer is awaited any more */
 	STASH__B_START_CHILD = 15, /* supervisor path, token (16 bytes, of this request alone), child (shm/spec.h) */
@@ -85,42 +104,43 @@ enum stash__broker_wire {
 	STASH__B_DELETE_CHILD = 18,
 	STASH__B_COUNT_CHILDREN = 19, /* supervisor path */
 	STASH__B_GET_CHILDSPEC = 20,
-	/* request number: the request of that number, which follows, was sent to a supervisor that has died since;
-	 * no answer */
+	/* request number: the request of that number, which follows, was sent to a supervisor that has died since; no
+	 * answer */
 	STASH__B_AGAIN = 21,
+	/* dry run (0/1): the config file is read again and applied, or what that would do is told.  Answer: STEPS, more
+	 * than one; the last one when all is done */
+	STASH__B_RELOAD = 31,
+	/* prefix: names and aliases in order, as PROCESSES; each with the name under which it is listed */
+	STASH__B_NAMES = 34,
+	STASH__B_VALUE = 35, /* name: its value */
+	STASH__B_GROUP = 36, /* group: its members in order, as PROCESSES */
 	/* name, incarnation (0: whichever runs) [sealed memfd: the state's bytes]: of a program that isn't linked;
 	 * answered when it is safe */
 	STASH__B_PUT = 46,
 	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
-	STASH__B_NAMES = 34, /* prefix: names and aliases in order, as PROCESSES; each with the name under which it is
-			       * listed */
-	STASH__B_VALUE = 35, /* name: its value */
-	STASH__B_GROUP = 36, /* group: its members in order, as PROCESSES */
 
-	/* dry run (0/1): the config file is read again and applied, or what that would do is told.  Answer: STEPS, more
-	 * than one; the last one when all is done */
-	STASH__B_RELOAD = 31,
+	/* answers */
 
-	STASH__B_WELCOME = 64,	 /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
-	STASH__B_CHANNEL = 65,	 /* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)];
-				* to PRESENT: id [worker's bell, bell page]; with an error no more items and
-				* no descriptors */
+	STASH__B_WELCOME = 64, /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
+	/* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)]; to PRESENT: id [worker's
+	 * bell, bell page]; with an error no more items and no descriptors */
+	STASH__B_CHANNEL = 65,
 	STASH__B_PROCESS = 66,	 /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */
-	/* error, text, term, more (1: further messages follow), count, for each of that many steps: what ("flags",
-	 * "remove", "change", "add", "later"), path (of "later" a key), why */
-	STASH__B_STEPS = 101,
-	STASH__B_DONE = 68, /* error, text, term (stash_errterm) */
+	STASH__B_DONE = 68,	 /* error, text, term (stash_errterm) */
 	STASH__B_ROWS = 69, /* error, text, count, whether that was all [memfd: rows as store_row_next() reads them] */
 	STASH__B_DOWN = 70, /* unasked, request number 0: id, error, text: this channel is down for good */
 	/* error (0, STASH_IGNORE, STASH_E_*), text, term, whether a process follows (0/1), that process */
 	STASH__B_STARTED = 71,
 	STASH__B_COUNTS = 72, /* error, text; without error: specs, active, supervisors, workers */
 	STASH__B_CHILDSPEC =
-	    73,		     /* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
-	STASH__B_WORDS = 100, /* error, text; without error: version of the state, text: "" if it has none */
+	    73,			/* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
 	STASH__B_VALUE_OF = 80, /* error, text; without error: bytes */
-	STASH__B_FREED = 81	/* unasked, request number 0: alias: it isn't the name of whom it was any more */
+	STASH__B_FREED = 81,	/* unasked, request number 0: alias: it isn't the name of whom it was any more */
+	STASH__B_WORDS = 100,	/* error, text; without error: version of the state, text: "" if it has none */
+	/* error, text, term, more (1: further messages follow), count, for each of that many steps: what ("flags",
+	 * "remove", "change", "add", "later"), path (of "later" a key), why */
+	STASH__B_STEPS = 101
 };
 
 enum stash__scan {

@@ -58,7 +58,7 @@ struct stash__supervise_config {
 	 */
 	int (*reread)(void *arg, struct stash__reread *);
 	void *reread_arg;
-	int ready; /* a socket that is told when the tree is up; 0: none */
+	int ready;		   /* a socket that is told when the tree is up; 0: none */
 	const char *source;	   /* where the tree comes from, for the log; NULL: nothing is said */
 	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };
