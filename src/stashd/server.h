@@ -48,6 +48,7 @@
 #include "stashd/spawn.h"
 #include "stashd/stashlink.h"
 #include "stashd/supervise.h"
+#include "stashd/ways.h"
 #include "supervisor/machine.h"
 
 struct server;
@@ -56,7 +57,6 @@ struct life;
 struct channel;
 struct program;
 struct put;
-struct worker_way;
 struct peer;
 struct wait;
 
@@ -280,30 +280,6 @@ struct channel *mailroom_way(
 int mailroom_place(struct channel *);
 /* Its client is dead, or was silent for too long: the worker handles what is there and deletes the row. */
 void mailroom_let_go(struct channel *);
-
-/* ---- ways (ways.c): of a worker's name, over all its incarnations ---- */
-
-struct worker_way {
-	LIST_ENTRY(worker_way) of_worker;
-	struct worker *from;
-	struct channel *channel; /* at the other end; NULL: it is over there */
-	uint8_t id[STASH__ID];
-	bool ready;			/* both rows are made */
-	char asked[STASH_NAME_MAX + 1]; /* as it was asked for; "": nobody waits */
-};
-
-/* A worker asks for one: answered by WAY_TO, now or later. */
-void ways_ask(struct life *, const char *name);
-/* To an incarnation that was just let go: all that the name has. */
-void ways_tell_all(struct life *);
-void ways_over(struct life *, const uint8_t id[STASH__ID]);
-void ways_placed(struct channel *, int error, const char *text);
-void ways_channel_gone(struct channel *);
-/* No incarnation of it will ever come. */
-void ways_owner_gone(struct worker *);
-/* Those that an earlier supervisor has made; of names that nobody has, they are deleted. */
-int ways_find(struct server *);
-void ways_free(struct worker *);
 
 /* All channels of a worker that won't come back: what is safe is published, the rest is told that it is down. */
 void down_worker(struct worker *);
