@@ -242,6 +242,23 @@ START_TEST(it_goes_on_after_a_takeover)
 }
 END_TEST
 
+/* A temporary child goes with its group, but not one that is to be renewed. */
+START_TEST(a_temporary_child_that_is_renewed_starts_with_its_group)
+{
+	begin("root[one_for_all](u v b[temporary])");
+	t.statuses = true;
+	t_tree_exit(&t, "root/u", STASH_REASON_CRASH);
+	t_tree_is(&t, "root/u restarting; root/b stopping; STOPPED root/u crash; RESTARTING root/u; SIGNAL root/b");
+	t_tree_reload(&t, 1, "root[one_for_all](u v b[temporary,500ms])");
+	t_tree_is(&t, "");
+	t_tree_exit(&t, "root/b", STASH_REASON_SHUTDOWN);
+	t_tree_is(&t, "root/b restarting; root/v stopping; STOPPED root/b shutdown; SIGNAL root/v");
+	t_tree_exit(&t, "root/v", STASH_REASON_SHUTDOWN);
+	t_tree_is(&t, "root/v restarting; STOPPED root/v shutdown; START root/u");
+	t_tree_close(&t);
+}
+END_TEST
+
 START_TEST(what_is_wrong_changes_nothing)
 {
 	static const char *const wrong[] = { "root(a a)", "other(a)", "root[simple](a)", "root[intensity=-3](a)",
@@ -402,6 +419,7 @@ check_tree(const struct sup_node *n, const struct sup_spec *spec)
 #define KEPT_MAX 300 /* three levels of six, and those that were added */
 
 /* Those that no step names have the same process before and after. */
+#define KEPT_MAX 1024
 struct kept {
 	char path[KEPT_MAX][128];
 	uint64_t start[KEPT_MAX];
@@ -537,6 +555,7 @@ tree_reload_suite(void)
 	tcase_add_test(c, a_start_that_fails_is_told_and_the_rest_goes_on);
 	tcase_add_test(c, during_the_start_new_ones_find_their_place);
 	tcase_add_test(c, it_goes_on_after_a_takeover);
+	tcase_add_test(c, a_temporary_child_that_is_renewed_starts_with_its_group);
 	tcase_add_test(c, what_is_wrong_changes_nothing);
 	tcase_add_test(c, the_steps_are_told_beforehand);
 	tcase_add_test(c, after_a_crash_of_all_the_stored_tree_is_changed_before_it_starts);

@@ -162,7 +162,7 @@ sup_is_awaited(const struct sup_node *n, const struct sup_node *c)
 			return c->wanted != SUP_UNWANTED;
 		return op->current == NULL || c->place > op->current->place;
 	case SUP_OP_GROUP_STOP:
-		return c->spec->restart != STASH_TEMPORARY && (op->pivot == NULL || c->place >= op->pivot->place);
+		return !sup_change_goes(c) && (op->pivot == NULL || c->place >= op->pivot->place);
 	case SUP_OP_GROUP_START:
 		return op->current != NULL && c->place > op->current->place;
 	case SUP_OP_RESTART:
