@@ -292,10 +292,13 @@ let_time_pass(struct world *w)
 void
 world_settle(struct world *w)
 {
+	int64_t began = w->now;
+
 	do {
 		while (w->events != NULL)
 			tell_next(w);
-	} while (let_time_pass(w));
+		w->endless = w->step_max > 0 && w->now - began > w->step_max;
+	} while (!w->endless && let_time_pass(w));
 }
 
 void

@@ -29,6 +29,8 @@ struct world {
 	const struct scenario *scenario;
 	struct sup *sup;
 	int64_t now;
+	int64_t step_max; /* ns in which a step has to be over; 0: it may take for ever */
+	bool endless;	  /* one wasn't */
 	struct path *paths;
 	struct event *events, **events_end; /* told next, in this order */
 	struct lines seen;		    /* of the step in hand */

@@ -203,7 +203,7 @@ judge_start_failed(struct oracle *o, const char *path)
 		return; /* a worker: it was heard before */
 	if ((b == NULL || !being_lives(b)) && !is_said(o, path))
 		return; /* likewise, or a supervisor killed before its init */
-	if (b == NULL && dies_with_above(o, path)) {
+	if ((b == NULL || !being_lives(b)) && dies_with_above(o, path)) {
 		drop_said(o, path);
 		return;
 	}
@@ -241,6 +241,10 @@ judge_stopped(struct oracle *o, const struct sup_action *a)
 	struct being *b = being_find(o, a->path);
 	bool asked;
 
+	if ((b == NULL || (b->super && !being_lives(b))) && is_said(o, a->path) && dies_with_above(o, a->path)) {
+		drop_said(o, a->path); /* killed before its beginning was seen */
+		return;
+	}
 	if (b == NULL || !b->super)
 		return; /* a worker: it was heard before */
 	if (anything_lives(b))

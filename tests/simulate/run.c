@@ -6,6 +6,12 @@
 
 #include "simulate/run.h"
 
+/*
+ * A group whose restarts fail, and whose stops take so long that its period never has too many of them, is stopped and
+ * started for ever, in OTP as well. So much time of the simulated world tells it from a busy one.
+ */
+#define STEP_MAX (INT64_C(1200) * 1000000000)
+
 /* ---- another machine ---- */
 
 static void
@@ -81,6 +87,7 @@ run_open(struct run *r, bool takeover)
 	oracle_open(&r->o, &r->w);
 	r->w.after = after_event;
 	r->w.after_arg = r;
+	r->w.step_max = STEP_MAX;
 	if (takeover) {
 		r->w.row = keep_row;
 		r->w.row_arg = r;
@@ -206,7 +213,7 @@ run_line(struct run *r, const char *text)
 		oracle_stop_asked(&r->o);
 	r->steps++;
 	(void)world_step(&r->w);
-	if (r->o.rule == NULL && waits(r))
+	if (r->o.rule == NULL && (r->w.endless || waits(r)))
 		r->invalid = true;
 	return r->o.rule == NULL && !r->invalid;
 }

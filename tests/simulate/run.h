@@ -19,7 +19,7 @@ struct run {
 	size_t rows;
 	bool takeover; /* the machine is exchanged for one out of its rows, whenever no request waits */
 	bool taking;
-	bool invalid; /* the scenario can't be: it speaks of what isn't declared, or waits for an answer for ever */
+	bool invalid; /* the scenario can't be: it speaks of what isn't declared, or never comes to rest */
 	uint64_t steps;
 	/* hears of each line before it is carried out */
 	void (*line)(void *arg, const char *text);

@@ -100,9 +100,9 @@ simulate(const struct order *order, const char *file)
 	took = (double)(stash__now_ns() - began) / 1e9;
 	if (v->rule[0] != '\0')
 		return tell_broken(v, file);
-	printf("seed %" PRIu64 ": %" PRIu64 " histories (%" PRIu64 " with takeovers), %" PRIu64 " steps, %" PRIu64
-	       " events, %" PRIu64 " actions, %.1f s, %.0f events/s\n",
-	    order->first, v->histories, v->takeovers, v->steps, v->events, v->actions, took,
+	printf("seed %" PRIu64 ": %" PRIu64 " histories (%" PRIu64 " with takeovers, %" PRIu64 " left early), %" PRIu64
+	       " steps, %" PRIu64 " events, %" PRIu64 " actions, %.1f s, %.0f events/s\n",
+	    order->first, v->histories, v->takeovers, v->invalid, v->steps, v->events, v->actions, took,
 	    (double)v->events / (took > 0 ? took : 1));
 	return 0;
 }
