@@ -419,7 +419,6 @@ check_tree(const struct sup_node *n, const struct sup_spec *spec)
 #define KEPT_MAX 300 /* three levels of six, and those that were added */
 
 /* Those that no step names have the same process before and after. */
-#define KEPT_MAX 1024
 struct kept {
 	char path[KEPT_MAX][128];
 	uint64_t start[KEPT_MAX];
