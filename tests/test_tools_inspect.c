@@ -22,149 +22,9 @@
 #include "stash-inspect/inspect.h"
 #include "stashctl/ctl.h"
 #include "testlib.h"
+#include "testlib_inspect.h"
 #include "testlib_store.h"
 #include "testlib_tools.h"
-
-struct state {
-	int64_t next;
-	char note[16];
-};
-
-static const struct stash_field fields[] = { STASH_FIELD(struct state, next), STASH_FIELD(struct state, note),
-	STASH_FIELD_END };
-
-/* ---- a store to look at ---- */
-
-static void
-put_state(struct store_batch *batch, const char *name, uint64_t seq, int64_t next, const char *note)
-{
-	struct state image = { .next = next };
-	struct store_state state = { .name = name,
-		.seq = seq,
-		.version = seq,
-		.committed_ns = (int64_t)seq * STASH__NS_PER_S,
-		.layout_version = 1,
-		.layout = "sequence",
-		.data = &image,
-		.len = sizeof image };
-
-	strlcpy(image.note, note, sizeof image.note);
-	ts_good(store_put_state(batch, &state, 8));
-}
-
-static void
-put_owner(struct store_batch *batch, const char *name, const char *child, pid_t pid)
-{
-	struct stash__registry_row row = { .since_ns = STASH__NS_PER_S };
-	struct stash_process *p = &row.process;
-	struct stash_buf buf;
-
-	ts_good(stash__boot_id(row.boot_id));
-	strlcpy(p->name, name, sizeof p->name);
-	strlcpy(p->child, child, sizeof p->child);
-	strlcpy(p->id, strrchr(child, '/') + 1, sizeof p->id);
-	p->pid = pid;
-	p->status = STASH_RUNNING;
-	p->restarts = 2;
-	p->incarnation = 3;
-	if (pid == getpid())
-		ts_good(stash__start_time(pid, &p->start_time));
-	stash__buf_init(&buf, 4096);
-	ts_good(stash__pack_registry(&buf, &row));
-	ts_good(store_put_row(batch, STORE_DB_REGISTRY, name, strlen(name), buf.data, buf.len));
-	stash__buf_fini(&buf);
-}
-
-static void
-put_further(struct store_batch *batch, enum stash__name_kind kind, const char *name, const char *other,
-    const struct stash__name_row *row)
-{
-	char key[STASH__NAME_KEY_MAX];
-	struct stash_buf buf;
-
-	stash__buf_init(&buf, 4096);
-	ts_good(stash__name_pack(&buf, kind, row));
-	ts_good(store_put_row(
-	    batch, STORE_DB_REGISTRY, key, stash__name_key(key, kind, name, other, 0), buf.data, buf.len));
-	stash__buf_fini(&buf);
-}
-
-/* A further name of `sequence' with a value, a group, a monitor. */
-static void
-put_names(void)
-{
-	struct stash__name_row row = { .owner = "sequence", .since_ns = STASH__NS_PER_S, .data = "", .ref = 1 };
-	struct store *s = ts_open(NULL);
-	struct store_batch *batch;
-
-	ts_good(store_begin(s, &batch));
-	put_further(batch, STASH__NAME_ALIAS, "front", NULL, &row);
-	put_further(batch, STASH__NAME_MEMBER, "all", "sequence", &row);
-	put_further(batch, STASH__NAME_MEMBER, "all", "web.endpoint", &row);
-	put_further(batch, STASH__NAME_MONITOR, "sequence", "web.endpoint", &row);
-	row.data = "value";
-	row.total = row.len = 5;
-	put_further(batch, STASH__NAME_VALUE, "front", NULL, &row);
-	ts_good(store_commit(batch));
-	store_close(s);
-}
-
-static void
-put_event(struct store_batch *batch, uint32_t type, uint32_t reason, int64_t time_ns, const char *text)
-{
-	struct stash_event event = { .time_ns = time_ns,
-		.type = type,
-		.reason = reason,
-		.child = "root/sequence",
-		.name = "sequence",
-		.text = text };
-	struct stash_buf buf;
-
-	stash__buf_init(&buf, 4096);
-	ts_good(stash__pack_event(&buf, &event));
-	ts_good(store_put_event(batch, buf.data, buf.len, NULL));
-	stash__buf_fini(&buf);
-}
-
-static void
-put_schema(struct store_batch *batch)
-{
-	unsigned char key[STASH__SCHEMA_KEY_MAX];
-	int len = stash__schema_key(key, "sequence", 1, 0);
-	struct stash_buf buf;
-
-	stash__buf_init(&buf, 4096);
-	ts_good(stash__pack_schema(&buf, fields, sizeof(struct state)));
-	ts_good(store_put_row(batch, STORE_DB_SCHEMA, key, (size_t)len, buf.data, buf.len));
-	stash__buf_fini(&buf);
-}
-
-/* Three workers, one of them alive (this process), one without an owner; a crash that was noted. */
-static void
-make_store(void)
-{
-	struct store_batch *batch;
-	struct store *store = ts_open(NULL);
-
-	stash__reader_map_bytes = ts_options().map_bytes;
-	ck_assert_int_eq(setenv("STASH_DIR", ts_dir(), 1), 0);
-	ck_assert_int_eq(setenv("TZ", "UTC", 1), 0);
-	ts_good(store_begin(store, &batch));
-	put_state(batch, "sequence", 1, 124, "");
-	put_state(batch, "sequence", 2, 125, "");
-	put_state(batch, "sequence", 3, 126, "x\033[31m");
-	put_state(batch, "web.endpoint", 9, 1, "");
-	put_state(batch, "forgotten", 5, 1, "");
-	put_owner(batch, "sequence", "root/sequence", 1);
-	put_owner(batch, "web.endpoint", "root/web/endpoint", getpid());
-	put_event(batch, STASH_EV_STARTED, 0, STASH__NS_PER_S, "");
-	put_event(batch, STASH_EV_EXITED, STASH_REASON_CRASH, 2 * STASH__NS_PER_S, "SIGABRT in \033cast");
-	put_event(batch, STASH_EV_MESSAGE, STASH_REASON_CRASH, 2 * STASH__NS_PER_S, "cast b: set aside");
-	put_event(batch, STASH_EV_EXITED, STASH_REASON_NORMAL, stash__time_ns(), "");
-	put_schema(batch);
-	ts_good(store_commit(batch));
-	store_close(store);
-}
 
 /* ---- what is shown ---- */
 
@@ -173,7 +33,7 @@ START_TEST(test_list)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "list");
 	tt_exits(&r, 0);
 	ck_assert(strncmp(r.out, "offline, as of 20", 17) == 0);
@@ -203,7 +63,7 @@ START_TEST(test_tree)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "tree");
 	tt_exits(&r, 0);
 	tt_says(&r, "\nroot    ");
@@ -229,7 +89,7 @@ START_TEST(test_show)
 {
 	struct tt_result r;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "show", "sequence");
 	tt_exits(&r, 0);
 	tt_says(&r, "name        sequence\n");
@@ -265,14 +125,14 @@ END_TEST
 /* The bytes of the state, and nothing else. */
 START_TEST(test_show_raw)
 {
-	const struct state *state;
+	const struct ti_state *state;
 	struct tt_result r;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "show", "sequence", "--raw");
 	tt_exits(&r, 0);
 	ck_assert_uint_eq(r.len, sizeof *state);
-	state = (const struct state *)(const void *)r.out;
+	state = (const struct ti_state *)(const void *)r.out;
 	ck_assert_int_eq(state->next, 126);
 	tt_free(&r);
 }
@@ -305,13 +165,13 @@ fill_box(struct tt_slot *slot)
 
 START_TEST(test_show_slot)
 {
-	const struct state image = { .next = 500, .note = "n" };
+	const struct ti_state image = { .next = 500, .note = "n" };
 	struct stash__origin origin = tt_origin();
 	struct tt_slot slot;
 	struct tt_result r;
 	json_t *o, *box;
 
-	make_store();
+	ti_make_store();
 	tt_slot_make(&slot, "sequence", &origin);
 	fill_box(&slot);
 	slot.base.retired = 2;
@@ -351,7 +211,7 @@ START_TEST(test_history)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "history", "sequence");
 	tt_exits(&r, 0);
 	tt_says(&r,
@@ -378,7 +238,7 @@ START_TEST(test_events)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "events");
 	tt_exits(&r, 0);
 	ck_assert_uint_eq(tt_lines(&r), 5);
@@ -408,7 +268,7 @@ START_TEST(test_registry)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "registry");
 	tt_exits(&r, 0);
 	tt_says(&r, "sequence      root/sequence      stopped");
@@ -430,8 +290,8 @@ START_TEST(test_registry_names)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
-	put_names();
+	ti_make_store();
+	ti_put_names();
 	TT_RUN(&r, &stash_inspect, "registry");
 	tt_exits(&r, 0);
 	tt_says(&r, "front         root/sequence      stopped");
@@ -471,7 +331,7 @@ START_TEST(test_whereis)
 	struct tt_result r;
 	char pid[40];
 
-	make_store();
+	ti_make_store();
 	snprintf(pid, sizeof pid, "%d  running", (int)getpid());
 	TT_RUN(&r, &stash_inspect, "whereis", "web.endpoint");
 	tt_exits(&r, 0);
@@ -520,7 +380,7 @@ START_TEST(test_stat)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "stat");
 	tt_exits(&r, 0);
 	tt_says(&r, ts_dir());
@@ -550,7 +410,7 @@ START_TEST(test_health)
 	struct tt_result r;
 	json_t *o;
 
-	make_store();
+	ti_make_store();
 	TT_RUN(&r, &stash_inspect, "health");
 	tt_exits(&r, 1);
 	tt_says(&r, "ill: no stashd runs on ");
@@ -574,7 +434,7 @@ START_TEST(test_all_json)
 		{ "health" } };
 	struct tt_result r;
 
-	make_store();
+	ti_make_store();
 	for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
 		tt_run(&r, &stash_inspect, NULL, (const char *const[]){ "-j", commands[i][0], commands[i][1], NULL });
 		ck_assert_uint_gt(tt_lines(&r), 0);
@@ -591,7 +451,7 @@ START_TEST(test_full_disk)
 	char *argv[] = { "stash-inspect", "list", NULL };
 	FILE *full = fopen("/dev/full", "we"), *err = fopen("/dev/null", "we");
 
-	make_store();
+	ti_make_store();
 	ck_assert_int_eq(tool_run(&stash_inspect, 2, argv, stdin, full, err), EX_OSERR);
 	fclose(full);
 	fclose(err);

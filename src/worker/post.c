@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * post.c: messages that only this incarnation gets: of other threads, of handlers of its events, of its tasks.  They
+ * post.c: messages to oneself that only this incarnation gets: of other threads, of handlers of its events.  They
  * count at once and ring the bell.  Those of a callback are records (record.c).
  */
 #include <stdlib.h>
@@ -14,30 +14,27 @@
 #include "worker/worker.h"
 
 static struct post *
-make(const struct stash_msg *msg)
+make(const char *tag, const void *data, size_t len)
 {
-	struct post *p = aligned_alloc(16, (sizeof *p + msg->len + 1 + 15) & ~(size_t)15);
+	struct post *p = aligned_alloc(16, (sizeof *p + len + 1 + 15) & ~(size_t)15);
 
 	if (p == NULL) {
 		(void)stash__fail(STASH_E_NOMEM, "no memory for a message to oneself");
 		return NULL;
 	}
 	memset(p, 0, sizeof *p);
-	p->kind = msg->kind;
-	p->ref = msg->ref;
-	p->code = msg->code;
-	memcpy(p->tag, msg->tag, strlen(msg->tag) + 1);
-	p->len = msg->len;
-	if (msg->len > 0)
-		memcpy(p->data, msg->data, msg->len);
-	p->data[msg->len] = '\0';
+	memcpy(p->tag, tag, strlen(tag) + 1);
+	p->len = len;
+	if (len > 0)
+		memcpy(p->data, data, len);
+	p->data[len] = '\0';
 	return p;
 }
 
-int
-stash__post_add(struct stash_worker *w, const struct stash_msg *msg)
+static int
+add(struct stash_worker *w, const char *tag, const void *data, size_t len)
 {
-	struct post *p = make(msg);
+	struct post *p = make(tag, data, len);
 
 	if (p == NULL)
 		return STASH_E_NOMEM;
@@ -53,7 +50,6 @@ int
 stash_post(struct stash_worker *w, const char *tag, const void *data, size_t len)
 {
 	struct stash__record head = { .kind = STASH__RECORD_POST };
-	struct stash_msg msg = { .kind = STASH_MSG_POST, .tag = tag, .data = data, .len = len };
 	int result = w == NULL ? stash__fail(STASH_E_INVAL, "no worker given") : stash__check_tag(tag);
 
 	if (result < 0)
@@ -65,7 +61,7 @@ stash_post(struct stash_worker *w, const char *tag, const void *data, size_t len
 		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
 	if (pthread_equal(pthread_self(), w->thread) && w->in_callback)
 		return stash__record_add(w, &head, tag, data, len);
-	return stash__post_add(w, &msg);
+	return add(w, tag, data, len);
 }
 
 bool
@@ -78,7 +74,7 @@ bool
 stash__post_run(struct stash_worker *w)
 {
 	struct post *p;
-	struct stash_msg msg = { .attempt = 1 };
+	struct stash_msg msg = { .kind = STASH_MSG_POST, .attempt = 1 };
 
 	if (!stash__post_waits(w))
 		return false;
@@ -90,9 +86,6 @@ stash__post_run(struct stash_worker *w)
 	pthread_mutex_unlock(&w->posts_lock);
 	if (p == NULL)
 		return false;
-	msg.kind = p->kind;
-	msg.code = p->code;
-	msg.ref = p->ref;
 	msg.tag = p->tag;
 	msg.data = p->data;
 	msg.len = p->len;

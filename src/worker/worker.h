@@ -108,9 +108,6 @@ RB_HEAD(timers, timer);
 /* A message that only this incarnation gets. */
 struct post {
 	STAILQ_ENTRY(post) link;
-	uint32_t kind;
-	int32_t code;
-	int64_t ref;
 	char tag[STASH_TAG_MAX + 1];
 	size_t len;
 	_Alignas(16) unsigned char data[];
@@ -381,8 +378,6 @@ int64_t stash__timer_next(struct stash_worker *); /* INT64_MAX: none */
 /* Runs one timer that is due: true if there was one. */
 bool stash__timer_run(struct stash_worker *);
 void stash__timer_free_all(struct stash_worker *);
-/* Puts a message in the queue of this incarnation: kind, tag, data, len, ref and code count.  From any thread. */
-int stash__post_add(struct stash_worker *, const struct stash_msg *);
 bool stash__post_run(struct stash_worker *);
 bool stash__post_waits(struct stash_worker *);
 void stash__post_free_all(struct stash_worker *);
