@@ -4,6 +4,7 @@
  * afterwards and which are not, what a mistake does, what --dry-run tells, and
  * that the death of the supervisor, or of everything, in the midst loses nothing.
  */
+#include <bsd/string.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,9 +60,9 @@ children(const char *const *list)
 
 	text[0] = '\0';
 	for (; *list != NULL; list++) {
-		strcat(text, *list);
+		(void)strlcat(text, *list, sizeof text);
 		if (list[1] != NULL)
-			strcat(text, ",\n");
+			(void)strlcat(text, ",\n", sizeof text);
 	}
 	return text;
 }
@@ -97,11 +98,13 @@ pid_of(struct stash_client *c, const char *name)
 	return (pid_t)p.pid;
 }
 
+#define IDS_MAX 1024
+
 static int
 add_id(void *arg, const struct stash_process *p)
 {
-	strcat(arg, p->id);
-	strcat(arg, " ");
+	(void)strlcat(arg, p->id, IDS_MAX);
+	(void)strlcat(arg, " ", IDS_MAX);
 	return 0;
 }
 
@@ -109,7 +112,7 @@ add_id(void *arg, const struct stash_process *p)
 static void
 stand(struct stash_client *c, const char *ids)
 {
-	char text[4096] = "";
+	char text[IDS_MAX] = "";
 
 	ck_assert_int_eq(stash_which_children(c, "root", add_id, text, 30000), 0);
 	ck_assert_str_eq(text, ids);
@@ -281,7 +284,7 @@ many(int form)
 static void
 check_many(struct stash_client *c, int form)
 {
-	char id[16], value[16], ids[1024] = "";
+	char id[16], value[16], ids[IDS_MAX] = "";
 
 	for (int i = 39; i >= 0; i--) {
 		snprintf(id, sizeof id, "w%d", i);
@@ -289,10 +292,10 @@ check_many(struct stash_client *c, int form)
 		if (i % 4 == form % 4)
 			continue;
 		t_expect_call(c, id, "get", NULL, value);
-		strcat(ids, id);
-		strcat(ids, " ");
+		(void)strlcat(ids, id, sizeof ids);
+		(void)strlcat(ids, " ", sizeof ids);
 	}
-	strcat(ids, "sequence ");
+	(void)strlcat(ids, "sequence ", sizeof ids);
 	stand(c, ids);
 }
 

@@ -260,17 +260,16 @@ call_until_told(const char *tag, const char *data)
 }
 
 static unsigned
-kill_everyone(int seconds, bool disk)
+kill_everyone(int seconds)
 {
 	static const struct {
-		enum t_who who;
 		const char *name;
+		enum t_who who;
 		int every_ms;
-	} paces[] = { { T_WORKER, "a", 30 }, { T_WORKER, "b", 40 }, { T_STASH, "", 150 }, { T_SUPERVISOR, "", 500 } };
+	} paces[] = { { "a", T_WORKER, 30 }, { "b", T_WORKER, 40 }, { "", T_STASH, 150 }, { "", T_SUPERVISOR, 500 } };
 	int64_t next[4] = { 0 }, until = stash__now_ns() + seconds * STASH__NS_PER_S;
 	unsigned killed = 0;
 
-	(void)disk;
 	while (stash__now_ns() < until) {
 		for (int i = 0; i < 4; i++) {
 			if (stash__now_ns() < next[i])
@@ -302,16 +301,15 @@ storm(const char *tag, const char *data, const char *extra, bool (*quiet)(void *
 			_exit(0);
 		}
 	}
-	killed = kill_everyone(text != NULL ? atoi(text) : 6, false);
+	killed = kill_everyone(text != NULL ? atoi(text) : 6);
 	atomic_store(&shared->stop, true);
 	for (int i = 0; i < CLIENTS; i++)
 		ck_assert_int_eq(waitpid(pids[i], NULL, 0), pids[i]);
 	t_until(quiet, NULL, 60000);
 	a = counts("a");
 	b = counts("b");
-	printf(
-	    "%u killed, %ld calls %s: told %ld heard %ld, asked %ld got %ld taken %ld, posted %ld handled %ld, continues "
-	    "%ld %ld\n",
+	printf("%u killed, %ld calls %s: told %ld heard %ld, asked %ld got %ld taken %ld, posted %ld handled %ld, "
+	       "continues %ld %ld\n",
 	    killed, atomic_load(&shared->calls), tag, a.told, b.heard, a.asked, a.got, b.taken, a.posted, a.handled,
 	    a.continues, a.continued);
 	ck_assert_int_eq(atomic_load(&shared->failed), 0);

@@ -403,7 +403,8 @@ static const struct mistake whole[] = {
 	    "x:1: children: with simple_one_for_one it must be one, the template for all; here are 0\n" },
 	{ "tree = { auto_shutdown = \"all_significant\"; children = (\n"
 	  "{ id = \"a\"; strategy = \"one_for_one\"; significant = true; children = ( ); } ); };",
-	    "x:2: significant: a permanent child never ends for good; write restart = \"transient\" or \"temporary\"\n" },
+	    "x:2: significant: a permanent child never ends for good; "
+	    "write restart = \"transient\" or \"temporary\"\n" },
 	{ "tree = { intensity = -1; period = 0; children = ( ); };",
 	    "x:1: intensity: -1 is out of range; 0 to 2147483647 is allowed\n"
 	    "x:1: period: 0 is out of range; 1s to 2147483647s is allowed\n" },

@@ -41,6 +41,8 @@ post(struct stash_client *c, const char *function, const char *name, uint32_t ki
 
 	if (c != NULL && c->hooks != NULL)
 		return c->hooks->cast(c->hooks_arg, function, name, kind, tag, data, len);
+	if (c == NULL)
+		return stash__fail(STASH_E_INVAL, "%s() without a client", function);
 	result = stash__client_check(c, function);
 	if (result < 0)
 		return result;

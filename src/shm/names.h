@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * What the registry has besides the names of children: aliases, values, members of groups, monitors.
- * Their rows stand in the registry's database under keys that no name can have: byte 1, a letter for the kind, one name
- * or two with a byte 31 between them.
+ * What the registry has besides the names of children: aliases, values, members of groups, monitors. Their rows stand
+ * in the registry's database under keys that no name can have: byte 1, a letter for the kind, one name or two with a
+ * byte 31 between them.
  *
- *	a alias			text owner, int since
- *	v name			text owner, int since, int length, int checksum, the first bytes (bare)
- *	v name, number		the next ones, in parts of STASH__VALUE_PART bytes
- *	g group, member		int since
- *	m watcher, target	int ref, int seen, int last, bytes: of each end that isn't taken yet number (8) and reason (1)
+ * 	a alias			text owner, int since
+ * 	v name			text owner, int since, int length, int checksum, the first bytes (bare)
+ * 	v name, number		the next ones, in parts of STASH__VALUE_PART bytes
+ * 	g group, member		int since
+ * 	m watcher, target	int ref, int seen, int last, bytes: of each end that isn't taken yet number (8) and reason (1)
  *
  * All of it is foreign to whoever reads it: what is not right is STASH_E_FORMAT.
  */

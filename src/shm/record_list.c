@@ -24,7 +24,7 @@ stash__record_put(unsigned char *at, struct stash__record *r, const char *tag, c
 	r->len = (uint32_t)len;
 	memset(at, 0, r->bytes);
 	memcpy(at, r, sizeof *r);
-	memcpy(at + sizeof *r, tag, tag_len);
+	memcpy(at + sizeof *r, tag, tag_len + 1);
 	if (len > 0)
 		memcpy(at + sizeof *r + STASH__PAD8(tag_len + 1), data, len);
 }

@@ -105,8 +105,8 @@ stash__base_image(const struct stash__base *b)
 
 /* Of one with so many rows and bytes behind them: records and image. */
 uint64_t stash__base_bytes(uint32_t nrows, uint64_t payload);
-/* Stash: writes head, rows, records and image into the base that base_now doesn't select; turn and checksum are filled in here.
- * STASH_E_TOOBIG if it doesn't fit: grow first.  stash__base_turn() selects it. */
+/* Stash: writes head, rows, records and image into the base that base_now doesn't select; turn and checksum are
+ * filled in here. STASH_E_TOOBIG if it doesn't fit: grow first.  stash__base_turn() selects it. */
 int stash__base_write(
     struct stash__in *, struct stash__base *head, const struct stash__row *, const void *records, const void *image);
 void stash__base_turn(struct stash__in *);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/error.h"
 #include "stash/inside.h"
 
@@ -122,6 +123,7 @@ stash__record_drop(struct slot *slot, uint64_t id)
 static void
 add(struct slot *slot, const unsigned char *at, const struct stash__record *r)
 {
+	STASH_ASSERT(slot->records != NULL); /* room was made */
 	memcpy(slot->records + slot->base.records_bytes, at, r->bytes);
 	slot->base.records_bytes += r->bytes;
 	slot->base.nrecords++;

@@ -164,7 +164,8 @@ check_significant(struct conf *conf, const struct group *group)
 		return;
 	if (group->above->supervisor->auto_shutdown == STASH_AUTO_NEVER)
 		conf_mistaken(conf, line, "significant",
-		    "counts for auto_shutdown only, which %s doesn't have; write auto_shutdown = \"any_significant\" there",
+		    "counts for auto_shutdown only, which %s doesn't have; "
+		    "write auto_shutdown = \"any_significant\" there",
 		    group->above->path);
 	else if (group->child->restart == STASH_PERMANENT)
 		conf_mistaken(conf, line, "significant",

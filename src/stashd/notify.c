@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * notify.c: programs that say by sd_notify's protocol that they are ready.  Each incarnation has a socket of its own, so
- * that who speaks need not be looked up: a helper that has said READY=1 may be gone by the time it is read, and what a
- * dead incarnation's helper says reaches nobody.  The kernel finds the socket's name, which is in no file system and
- * ends with it.
+ * notify.c: programs that say by sd_notify's protocol that they are ready.  Each incarnation has a socket of its own,
+ * so that who speaks need not be looked up: a helper that has said READY=1 may be gone by the time it is read, and
+ * what a dead incarnation's helper says reaches nobody.  The kernel finds the socket's name, which is in no file
+ * system and ends with it.
  */
 #include <errno.h>
 #include <stdio.h>

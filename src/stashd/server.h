@@ -191,8 +191,8 @@ int worker_plan(struct worker *, const struct sup_node *);
 int worker_expect(struct server *, const struct sup_spec *, const char *path);
 /* Whether its state is kept: everything but a program without libstash and without a name. */
 bool worker_has_slot(const struct worker *);
-/* A child of the stored tree that the config may not have any more: its last incarnation has to be retired all the same.
- * 1: its slot is being opened; 0, or an error. */
+/* A child of the stored tree that the config may not have any more: its last incarnation has to be retired all the
+ * same. 1: its slot is being opened; 0, or an error. */
 int worker_remember(struct server *, const struct sup_node *);
 int worker_bell(struct worker *); /* makes it if need be; 0 or an error */
 /* Has the stash open its slot, unless it has been asked. */

@@ -11,6 +11,7 @@
 
 #include <bsd/string.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
@@ -147,6 +148,7 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	struct plan plan;
 	int result;
 
+	STASH_ASSERT(spec != NULL);
 	if (node != NULL)
 		instance = sup_node_args(node, &len);
 	/* Another instance may have the same specification and the same name. */

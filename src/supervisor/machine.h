@@ -232,9 +232,9 @@ struct sup_action {
 };
 /*
  * The next thing to do; false: none. A REPLY's node, path and name are the child's for START_CHILD, RESTART_CHILD,
- * BOUNCE, as far as there is one; after a failed start the node may be gone. Codes of replies: STASH_E_STARTED, _PRESENT, _NOENT (not_found), _RUNNING, _RESTARTING, _TEMPLATE (simple_one_for_one), _SPEC,
- * _START, _EXIST (the name is taken), _TOOBIG (the path would be too long); noproc: _DOWN if the supervisor is known,
- * else _NOENT.
+ * BOUNCE, as far as there is one; after a failed start the node may be gone. Codes of replies: STASH_E_STARTED,
+ * _PRESENT, _NOENT (not_found), _RUNNING, _RESTARTING, _TEMPLATE (simple_one_for_one), _SPEC, _START, _EXIST (the
+ * name is taken), _TOOBIG (the path would be too long); noproc: _DOWN if the supervisor is known, else _NOENT.
  */
 bool sup_next_action(struct sup *sup, struct sup_action *action);
 

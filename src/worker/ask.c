@@ -46,7 +46,7 @@ stash_request(struct stash_worker *w, const char *name, const char *tag, const v
     int64_t *ref)
 {
 	struct stash__record head = { .kind = STASH__RECORD_REQUEST };
-	struct way *way;
+	struct way *way = NULL;
 	int result = check_context(w, "stash_request");
 
 	if (result == STASH_OK)
@@ -77,7 +77,7 @@ static int
 cast(void *arg, const char *function, const char *name, uint32_t kind, const char *tag, const void *data, size_t len)
 {
 	struct stash_worker *w = arg;
-	struct way *way;
+	struct way *way = NULL;
 	int result = check_context(w, function);
 
 	if (result == STASH_OK)

@@ -345,8 +345,8 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	const void *image;
 	size_t image_len;
 	struct stash__entry head = { .incarnation = w->start.incarnation };
-	const void *records;
-	size_t records_bytes;
+	const void *records = NULL;
+	size_t records_bytes = 0;
 	bool ways = w->touched_ways > 0;
 	int result;
 

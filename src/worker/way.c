@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * way.c: channels of this worker to others.  A way belongs to the worker's name: a file beside the slots, with a row in
- * the sender's base that says how far requests are written and answers taken.  What a callback writes stands behind the
- * tail; the tail moves when the entry is safe, and the next incarnation moves it to the entry's position again.  So what
- * is sent is sent once, whoever dies.
+ * way.c: channels of this worker to others.  A way belongs to the worker's name: a file beside the slots, with a row
+ * in the sender's base that says how far requests are written and answers taken.  What a callback writes stands
+ * behind the tail; the tail moves when the entry is safe, and the next incarnation moves it to the entry's position
+ * again.  So what is sent is sent once, whoever dies.
  */
 #include <bsd/string.h>
 #include <stdlib.h>
@@ -173,9 +173,9 @@ stash__way_told(struct stash_worker *w, struct stash_view *v, int *fds, int nfds
 		id = stash_view_bytes(v, &id_len);
 		name = stash_view_text(v);
 	}
-	if (stash_view_end(v) < 0 || (error == 0 && id_len != STASH__ID))
+	if (stash_view_end(v) < 0 || (error == 0 && (id == NULL || id_len != STASH__ID)))
 		return;
-	if (error < 0) {
+	if (error < 0 || id == NULL) {
 		(void)stash__fail(error, "%s", text);
 	} else {
 		way = find_id(w, id);

@@ -401,8 +401,8 @@ int stash__records_load(struct stash_worker *); /* takes over those of the base 
  * code.  STASH_E_BUSY: too many are open. */
 int stash__record_add(
     struct stash_worker *, const struct stash__record *head, const char *tag, const void *data, size_t len);
-/* What the supervisor tells, in the order of seq: a DOWN message that outlives this incarnation.  One that was
- * heard already is ignored.  It is kept when the next entry is: then acknowledged by stash__record_heard(). */
+/* What the supervisor tells, in the order of seq: a DOWN message that outlives this incarnation.  One that was heard
+ * already is ignored.  It is kept when the next entry is; then names.c tells the supervisor. */
 int stash__record_down(struct stash_worker *, int64_t ref, uint64_t seq, const char *name, uint32_t reason);
 /* Those that tell of that monitor's ends are not handled any more. */
 void stash__records_forget_down(struct stash_worker *, int64_t ref);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A worker for tests whose start is told by its arguments: "ignore", "fail", "die", "until=FILE" (waits for the file), "failif=FILE";
- * "noted=FILE" adds a byte to the file at each start. It counts its calls, tells its arguments, and dies on demand.
+ * A worker for tests whose start is told by its arguments: "ignore", "fail", "die", "until=FILE" (waits for the
+ * file), "failif=FILE"; "noted=FILE" adds a byte to the file at each start. It counts its calls, tells its arguments,
+ * and dies on demand.
  */
 #include <fcntl.h>
 #include <inttypes.h>

@@ -11,7 +11,6 @@
 
 #include <stash/stash.h>
 
-#define NAME_MAX_HERE 32
 #define WAITING 64
 
 struct pair {

@@ -272,7 +272,8 @@ step_request(struct history *h)
 		return ask(h, request);
 	}
 	pick(h,
-	    "terminate_child|terminate_child|restart_child|restart_child|delete_child|which_children|count_children|get_"
+	    "terminate_child|terminate_child|restart_child|restart_child|delete_child|which_children|count_children|"
+	    "get_"
 	    "childspec",
 	    kind);
 	if (strcmp(kind, "which_children") == 0 || strcmp(kind, "count_children") == 0) {
