@@ -258,8 +258,10 @@ reload_ask(struct peer *p, uint64_t number, bool dry_run)
 	struct reload *r = wait != NULL ? create(p->server) : NULL;
 
 	if (r == NULL) {
-		if (wait != NULL)
+		if (wait != NULL) {
+			peer_done(p, number, STASH_E_NOMEM, "the supervisor has no memory", "");
 			wait_free(wait);
+		}
 		return;
 	}
 	r->wait = wait;
