@@ -238,6 +238,182 @@ START_TEST(test_continues)
 }
 END_TEST
 
+/* ---- limits ---- */
+
+static void
+call_async(const char *name, const char *tag, const char *data)
+{
+	ck_assert_msg(stash_cast(client, name, tag, data, strlen(data)) == 0, "%s", stash_errmsg());
+}
+
+START_TEST(test_large_request_and_answer)
+{
+	begin("");
+	for (int i = 1; i <= 5; i++) {
+		struct stash_reply reply;
+		ck_assert_msg(stash_call(client, "a", "ask_large", "b", 1, &reply, 20000) == 0, "%s", stash_errmsg());
+		ck_assert_uint_eq(reply.len, STASH_DATA_MAX);
+		stash_reply_free(&reply);
+	}
+	ck_assert_int_eq(counts("a").got, 5);
+	finish();
+}
+END_TEST
+
+static bool
+until_much_heard(void *arg)
+{
+	(void)arg;
+	return counts("b").heard == 300;
+}
+
+/* More than a ring takes, sent in the transitions of one batch. */
+static void
+send_much(const char *ack)
+{
+	begin(ack);
+	for (int i = 0; i < 30; i++)
+		call_async("a", "tell_much", "");
+	t_until(until_much_heard, NULL, 30000);
+	ck_assert_int_eq(counts("a").told, 300);
+	finish();
+}
+
+START_TEST(test_more_than_a_ring)
+{
+	send_much("");
+}
+END_TEST
+
+START_TEST(test_more_than_a_ring_on_disk)
+{
+	send_much("ack = \"disk\";");
+}
+END_TEST
+
+START_TEST(test_too_many_open)
+{
+	char text[32];
+
+	begin("");
+	snprintf(text, sizeof text, "1024 %d", STASH_E_BUSY);
+	for (int i = 1; i <= 3; i++) {
+		t_expect_call(client, "a", "flood", "", text);
+		t_until(until_posted, NULL, 20000);
+		ck_assert_int_eq(counts("a").handled, 1024 * i);
+		ck_assert_int_eq(counts("a").continued, i);
+	}
+	finish();
+}
+END_TEST
+
+static bool
+until_events(void *arg)
+{
+	struct stash_reply reply;
+	bool some;
+
+	(void)arg;
+	ck_assert_int_eq(stash_call(client, "a", "events", NULL, 0, &reply, 20000), 0);
+	some = atoi(reply.data) > 50;
+	stash_reply_free(&reply);
+	return some;
+}
+
+/* A worker that never has nothing to do looks at its events all the same. */
+START_TEST(test_events_under_load)
+{
+	begin("args = [\"events\"];");
+	t_expect_call(client, "a", "spin", "", "");
+	t_until(until_events, NULL, 20000);
+	t_expect_call(client, "a", "spin", "", "");
+	finish();
+}
+END_TEST
+
+/* ---- ends ---- */
+
+static pid_t
+ask_and_hold(void)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		struct stash_client *c = t_client(&d);
+		int result = stash_call(c, "a", "ask_hold", "b", 1, NULL, 60000);
+		_exit(result == 0 ? 0 : 1);
+	}
+	return pid;
+}
+
+static bool
+until_held(void *arg)
+{
+	struct stash_reply reply;
+	bool held;
+
+	(void)arg;
+	ck_assert_int_eq(stash_call(client, "b", "held", NULL, 0, &reply, 20000), 0);
+	held = strcmp(reply.data, "1") == 0;
+	stash_reply_free(&reply);
+	return held;
+}
+
+static bool
+until_got(void *arg)
+{
+	(void)arg;
+	return counts("a").got == 1;
+}
+
+/* Keeper, supervisor, stash and all workers die: what is open goes on with the next stashd. */
+START_TEST(test_all_die_with_a_request_open)
+{
+	begin("");
+	t_expect_call(client, "b", "tell", "a", "1");
+	ck_assert_int_ge(ask_and_hold(), 0);
+	t_until(until_held, NULL, 10000);
+	stash_client_close(client);
+	t_murder_all(&d);
+	t_stashd_start(&d, config(""));
+	client = t_client(&d);
+	t_until(until_both_run, NULL, 20000);
+	t_expect_call(client, "b", "release", "", "");
+	t_until(until_got, NULL, 20000);
+	t_expect_call(client, "a", "ask", "b", "1");
+	t_expect_call(client, "b", "tell", "a", "2");
+	t_until(until_heard, NULL, 10000);
+	finish();
+}
+END_TEST
+
+static bool
+until_refused(void *arg)
+{
+	(void)arg;
+	return counts("a").refused == 1;
+}
+
+START_TEST(test_target_is_stopped)
+{
+	pid_t pid;
+
+	begin("");
+	pid = ask_and_hold();
+	t_until(until_held, NULL, 10000);
+	ck_assert_msg(stash_terminate_child(client, "root", "b", 20000) == 0, "%s", stash_errmsg());
+	t_until(until_refused, NULL, 10000);
+	ck_assert_int_eq(counts("a").code, STASH_E_DOWN);
+	ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+	t_expect_error(client, "a", "tell", "b", STASH_E_APP);
+	ck_assert_msg(stash_restart_child(client, "root", "b", NULL, 20000) == 0, "%s", stash_errmsg());
+	t_expect_call(client, "a", "ask", "b", "1");
+	t_expect_call(client, "a", "tell", "b", "1");
+	finish();
+}
+END_TEST
+
 /* ---- storms ---- */
 
 static struct {
@@ -457,6 +633,13 @@ suite(void)
 	tcase_add_test(c, test_request_that_crashes_its_worker);
 	tcase_add_test(c, test_posts);
 	tcase_add_test(c, test_continues);
+	tcase_add_test(c, test_large_request_and_answer);
+	tcase_add_test(c, test_more_than_a_ring);
+	tcase_add_test(c, test_more_than_a_ring_on_disk);
+	tcase_add_test(c, test_too_many_open);
+	tcase_add_test(c, test_events_under_load);
+	tcase_add_test(c, test_all_die_with_a_request_open);
+	tcase_add_test(c, test_target_is_stopped);
 	tcase_add_loop_test(c, test_points, 0, NPOINTS);
 	tcase_add_test(c, test_storm_of_casts);
 	tcase_add_test(c, test_storm_of_casts_on_disk);

@@ -15,6 +15,7 @@
 #include "shm/checksum.h"
 #include "shm/map.h"
 
+#define RESERVE_STEP (64u * 1024)
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW)
 
 /* ---- make and map ---- */
@@ -81,8 +82,8 @@ check(int fd, struct stash__channel_page *page)
 	return STASH_OK;
 }
 
-int
-stash__channel_map_file(struct stash__channel *c, int fd)
+static int
+map(struct stash__channel *c, int fd)
 {
 	struct stash__channel_page page;
 	int result = check(fd, &page);
@@ -112,7 +113,45 @@ stash__channel_map(struct stash__channel *c, int memfd)
 	memset(c, 0, sizeof *c);
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return stash__fail(STASH_E_PROTO, "a channel's memory isn't sealed: its owner could truncate it");
-	return stash__channel_map_file(c, memfd);
+	return map(c, memfd);
+}
+
+int
+stash__channel_map_file(struct stash__channel *c, int fd)
+{
+	int result = map(c, fd);
+
+	if (result < 0)
+		return result;
+	c->file = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (c->file < 0) {
+		result = stash__fail_errno("cannot keep the file of a channel");
+		stash__channel_unmap(c);
+		return result;
+	}
+	c->sparse = true;
+	return STASH_OK;
+}
+
+/* Room in the file for what is written at that position, in steps, until the ring was gone through once. */
+static int
+reserve(const struct stash__channel *c, uint64_t *known, off_t ring, uint64_t position, uint64_t bytes)
+{
+	uint64_t end = position % c->ring_bytes + bytes, upto = (end + RESERVE_STEP - 1) / RESERVE_STEP * RESERVE_STEP;
+	int error;
+
+	if (upto > c->ring_bytes || position >= c->ring_bytes)
+		upto = c->ring_bytes;
+	if (!c->sparse || *known >= upto)
+		return STASH_OK;
+	error = posix_fallocate(c->file, ring + (off_t)*known, (off_t)(upto - *known));
+	if (error != 0) {
+		errno = error;
+		return stash__fail_errno(
+		    "no room for a message of %llu bytes in the run directory", (unsigned long long)bytes);
+	}
+	*known = upto;
+	return STASH_OK;
 }
 
 void
@@ -121,6 +160,8 @@ stash__channel_unmap(struct stash__channel *c)
 	stash__unmap(c->page, STASH__PAGE);
 	stash__unmap_ring(c->req, c->ring_bytes);
 	stash__unmap_ring(c->rep, c->ring_bytes);
+	if (c->sparse)
+		close(c->file);
 	memset(c, 0, sizeof *c);
 }
 
@@ -191,6 +232,7 @@ stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, 
 	struct stash__frame head = { .number = number, .deadline = deadline, .kind = (uint8_t)kind };
 	size_t tag_len = strlen(tag);
 	uint64_t bytes = stash__frame_bytes(tag_len, len);
+	int result;
 
 	if (tag_len > STASH_TAG_MAX || too_long(c, len))
 		return stash__fail(STASH_E_TOOBIG,
@@ -198,6 +240,9 @@ stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, 
 		    STASH_DATA_MAX, (unsigned long long)c->ring_bytes / 2);
 	if (room(c, *tail, atomic_load_explicit(&c->page->req_head, memory_order_acquire)) < bytes)
 		return STASH_E_BUSY;
+	result = reserve(c, &c->req_room, STASH__PAGE, *tail, bytes);
+	if (result < 0)
+		return result;
 	head.len = (uint32_t)len;
 	head.tag_len = (uint8_t)tag_len;
 	put(c->req + *tail % c->ring_bytes, &head, tag, data, bytes, *tail);
@@ -218,6 +263,7 @@ stash__reply_write(struct stash__channel *c, uint64_t *tail, uint64_t number, in
 {
 	struct stash__frame head = { .number = number, .code = code, .app_code = app_code };
 	uint64_t bytes = reply_bytes(len);
+	int result;
 
 	if (too_long(c, len))
 		return stash__fail(STASH_E_TOOBIG,
@@ -225,6 +271,9 @@ stash__reply_write(struct stash__channel *c, uint64_t *tail, uint64_t number, in
 		    STASH_DATA_MAX, (unsigned long long)c->ring_bytes / 2);
 	if (room(c, *tail, atomic_load_explicit(&c->page->rep_head, memory_order_acquire)) < bytes)
 		return STASH_E_BUSY;
+	result = reserve(c, &c->rep_room, (off_t)(STASH__PAGE + c->ring_bytes), *tail, bytes);
+	if (result < 0)
+		return result;
 	head.len = (uint32_t)len;
 	put(c->rep + *tail % c->ring_bytes, &head, NULL, data, bytes, *tail);
 	*tail += bytes;

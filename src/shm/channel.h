@@ -17,6 +17,10 @@ struct stash__channel {
 	unsigned char *req, *rep; /* mapped twice in a row each */
 	uint64_t ring_bytes;
 	uint8_t id[STASH__ID];
+	/* of a way: its file, and how much of each ring is known to have room; it has no holes below that */
+	bool sparse;
+	int file;
+	uint64_t req_room, rep_room;
 };
 
 /* One message, copied out of a ring. */

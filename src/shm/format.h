@@ -106,7 +106,6 @@ struct stash__way_page {
 	struct stash__channel_page channel;
 	char from[STASH_NAME_MAX + 1], to[STASH_NAME_MAX + 1];
 };
-#define STASH__WAY_RING (256u * 1024) /* of each of its two rings */
 static_assert(sizeof(struct stash__channel_page) == 256 && offsetof(struct stash__channel_page, req_tail) == 64 &&
 	offsetof(struct stash__channel_page, req_head) == 128 && offsetof(struct stash__channel_page, down) == 192,
     "channel page");
@@ -131,6 +130,7 @@ static_assert(sizeof(struct stash__frame) == 40 && offsetof(struct stash__frame,
 #define STASH__RING_MIN (64u * 1024)				 /* of one ring of a channel */
 #define STASH__RING_DEFAULT (2048u * 1024)			 /* the same */
 #define STASH__RING_MAX (64u * 1024 * 1024)
+#define STASH__WAY_RING STASH__RING_DEFAULT /* of each of its two rings; room for them is taken as they fill */
 
 /* ---- slot, out half: written by the worker, mapped read-only by the stash ---- */
 

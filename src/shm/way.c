@@ -27,16 +27,16 @@ stash__way_row_id(const uint8_t id[STASH__ID], uint8_t row[STASH__ID])
 	row[STASH__ID - 1] ^= 1;
 }
 
-/* In full before anybody knows of it: no SIGBUS later. */
+/* Without room for the rings: each side takes it before it writes there first (channel.c), so there is no SIGBUS. */
 static int
 fill(int fd, const struct stash__way_page *page)
 {
-	int error = posix_fallocate(fd, 0, (off_t)(STASH__PAGE + 2 * page->channel.ring_bytes));
+	int error = posix_fallocate(fd, 0, STASH__PAGE);
 
-	if (error != 0) {
+	if (error != 0)
 		errno = error;
+	if (error != 0 || ftruncate(fd, (off_t)(STASH__PAGE + 2 * page->channel.ring_bytes)) < 0)
 		return stash__fail_errno("no room for a channel from %s to %s", page->from, page->to);
-	}
 	if (pwrite(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page)
 		return stash__fail_errno("the channel from %s to %s can't be written", page->from, page->to);
 	return STASH_OK;

@@ -345,8 +345,8 @@ let_go(struct life *l)
 	STASH_POINT("sup_before_go");
 	life_say(l, mail_begin(STASH__W_GO, 0), NULL, 0);
 	if (linked) {
+		mailroom_attach_all(l); /* first: what comes by a way may let it answer a client */
 		ways_tell_all(l);
-		mailroom_attach_all(l);
 		monitor_catch_up(l->worker);
 	}
 	STASH_POINT("sup_after_go");

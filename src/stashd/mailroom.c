@@ -26,7 +26,6 @@
 #include "shm/map.h"
 #include "stashd/server.h"
 
-#define GRACE_NS (30 * STASH__NS_PER_S)
 enum { KEY_MAX = STASH_NAME_MAX + 80 };
 
 int
@@ -70,8 +69,8 @@ mailroom_find(struct server *s, const uint8_t id[STASH__ID])
 	return RB_FIND(channel_ids, &s->channels, &key);
 }
 
-static struct channel *
-create(struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid)
+struct channel *
+mailroom_create(struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid)
 {
 	struct channel *c = calloc(1, sizeof(*c));
 
@@ -99,8 +98,8 @@ leave_peer(struct channel *c)
 	c->wanted = false;
 }
 
-static void
-close_ends(struct channel *c)
+void
+mailroom_close_ends(struct channel *c)
 {
 	if (c->memfd >= 0)
 		close(c->memfd);
@@ -117,7 +116,7 @@ destroy(struct channel *c)
 		ways_channel_gone(c);
 	LIST_REMOVE(c, of_worker);
 	RB_REMOVE(channel_ids, &c->worker->server->channels, c);
-	close_ends(c);
+	mailroom_close_ends(c);
 	free(c);
 }
 
@@ -187,7 +186,7 @@ stand_in(struct channel *c)
 	c->stand_in = true;
 	page = stash__map(c->memfd, 0, STASH__PAGE, true, "a channel");
 	if (page == NULL) {
-		close_ends(c);
+		mailroom_close_ends(c);
 		return STASH_E_SYSTEM;
 	}
 	atomic_store(&page->req_tail, row.req_bytes);
@@ -260,7 +259,7 @@ mailroom_delete_row(struct channel *c)
 	c->gone = true;
 	c->silent_since = stash__now_ns();
 	leave_peer(c);
-	close_ends(c);
+	mailroom_close_ends(c);
 	stash_buf_add_text(buf, c->worker->name);
 	stash_buf_add_bytes(buf, c->id, STASH__ID);
 	(void)stashlink_send(k, buf, -1, on_row_deleted, c);
@@ -287,8 +286,8 @@ mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const c
 	leave_peer(c);
 	/* The worker has let go of it; its row is deleted a little later, by way of a stand-in. */
 	c->gone = true;
-	close_ends(c);
-	c->silent_since = stash__now_ns() - GRACE_NS;
+	mailroom_close_ends(c);
+	c->silent_since = stash__now_ns() - MAILROOM_GRACE_NS;
 }
 
 /* ---- to the client ---- */
@@ -403,7 +402,7 @@ mailroom_open(struct peer *p, uint64_t number, struct worker *w, uint64_t ring_b
 	uint8_t id[STASH__ID];
 
 	arc4random_buf(id, sizeof(id));
-	c = create(w, id, p->uid, p->pid);
+	c = mailroom_create(w, id, p->uid, p->pid);
 	if (c == NULL || stash__channel_make(id, ring_bytes, &c->memfd) < 0 ||
 	    (c->bell = fcntl(p->bell, F_DUPFD_CLOEXEC, 3)) < 0) {
 		if (c != NULL && c->memfd >= 0)
@@ -441,7 +440,7 @@ mailroom_place(struct channel *c)
 struct channel *
 mailroom_way(struct worker *w, const uint8_t id[STASH__ID], uint32_t pid, int file, int bell, struct worker_way *way)
 {
-	struct channel *c = create(w, id, getuid(), pid);
+	struct channel *c = mailroom_create(w, id, getuid(), pid);
 
 	if (c == NULL)
 		return NULL;
@@ -467,7 +466,7 @@ take_memfd(struct channel *c, struct peer *p, int memfd)
 	c->memfd = fcntl(memfd, F_DUPFD_CLOEXEC, 3);
 	c->bell = fcntl(p->bell, F_DUPFD_CLOEXEC, 3);
 	if (c->memfd < 0 || c->bell < 0) {
-		close_ends(c);
+		mailroom_close_ends(c);
 		return stash__fail_errno("can't keep a channel");
 	}
 	c->pid = p->pid;
@@ -524,79 +523,6 @@ mailroom_peer_gone(struct peer *p)
 
 	while ((c = LIST_FIRST(&p->channels)) != NULL) {
 		leave_peer(c);
-		mailroom_let_go(c);
-	}
-}
-
-/* ---- after a takeover ---- */
-
-int
-mailroom_restore(
-    struct server *s, struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell)
-{
-	struct channel *c = mailroom_find(s, id) == NULL ? create(w, id, uid, pid) : NULL;
-
-	if (c == NULL)
-		return STASH_E_NOMEM;
-	c->memfd = memfd;
-	c->bell = bell;
-	return 0;
-}
-
-void
-mailroom_row(struct worker *w, const uint8_t id[STASH__ID], uint32_t place, uint32_t uid)
-{
-	struct channel *c = mailroom_find(w->server, id);
-
-	if (c == NULL)
-		c = create(w, id, uid, 0);
-	if (c == NULL || c->worker != w)
-		return;
-	c->place = place;
-	c->uid = uid;
-	c->placed = true;
-}
-
-void
-mailroom_rows_known(struct worker *w)
-{
-	struct channel *c, *next;
-
-	for (c = LIST_FIRST(&w->channels); c != NULL; c = next) {
-		next = LIST_NEXT(c, of_worker);
-		/* Its row was deleted, and nobody had time to note it. */
-		if (!c->placed && c->peer == NULL && !c->wanted && (c->way == NULL || c->way->ready))
-			mailroom_drop(c);
-	}
-}
-
-/* A client that hasn't come to this supervisor, and is known not to. */
-static bool
-is_abandoned(const struct channel *c)
-{
-	struct stash__channel_page page;
-	uint64_t start;
-
-	if (c->memfd >= 0 && pread(c->memfd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
-	    page.client_closed != 0)
-		return true;
-	return c->pid != 0 && stash__start_time((pid_t)c->pid, &start) == STASH_E_NOENT;
-}
-
-void
-mailroom_tick(struct server *s, int64_t now)
-{
-	struct channel *c, *next;
-
-	for (c = RB_MIN(channel_ids, &s->channels); c != NULL; c = next) {
-		next = RB_NEXT(channel_ids, &s->channels, c);
-		if (c->peer != NULL || !c->placed || (c->gone && c->memfd >= 0) || (c->way != NULL && !c->gone))
-			continue;
-		if (now - c->silent_since < GRACE_NS && !c->gone && !is_abandoned(c))
-			continue;
-		/* Marked first: a client that comes back finds the mark, and opens another one. */
-		if (!c->gone)
-			mailroom_tell_down(c, STASH_E_PROTO, "its client was silent for too long");
 		mailroom_let_go(c);
 	}
 }

@@ -17,6 +17,7 @@
  *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
  *   release.c    slots of names that are nobody's any more
+ *   mailfound.c  channels that a predecessor has left
  *   ways.c       channels from worker to worker
  */
 #ifndef STASHD_SERVER_H
@@ -267,6 +268,9 @@ void mailroom_row(struct worker *, const uint8_t id[STASH__ID], uint32_t place, 
 void mailroom_rows_known(struct worker *);
 /* Channels whose client hasn't come back in time are let go. */
 void mailroom_tick(struct server *, int64_t now_ns);
+#define MAILROOM_GRACE_NS (30 * STASH__NS_PER_S) /* for a client to come back */
+struct channel *mailroom_create(struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid);
+void mailroom_close_ends(struct channel *);
 struct channel *mailroom_find(struct server *, const uint8_t id[STASH__ID]);
 void mailroom_drop(struct channel *);	    /* the row is gone: frees it, here and with the keeper */
 void mailroom_delete_row(struct channel *); /* no worker runs: by the stash, then drop */

@@ -249,6 +249,8 @@ begin_stored(struct server *s, const struct rowset *rows)
 	result = sup_restore(s->machine, rows->tree, rows->ntree);
 	if (result == 0)
 		result = know_stored(s);
+	if (result == 0)
+		result = ways_find(s); /* only now is everybody known whose they may be */
 	if (result == 0) {
 		know_incarnations(s, rows);
 		rowset_note_parts(rows, s);
@@ -267,13 +269,14 @@ begin_first(struct server *s, struct rowset *rows)
 	int result;
 
 	result = expect_all(s, s->tree, s->tree->id);
-	if (result == 0)
-		result = ways_find(s);
 	if (result < 0)
 		return result;
 	know_incarnations(s, rows);
 	if (begin_stored(s, rows))
 		return 0;
+	result = ways_find(s);
+	if (result < 0)
+		return result;
 	for (size_t i = 0; i < rows->ntree; i++)
 		records_tree_forget(s, rows->tree[i].key, rowset_parts(rows, i));
 	result = new_machine(s);

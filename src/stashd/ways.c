@@ -115,9 +115,15 @@ tell(struct life *l, const struct worker_way *way, const char *asked)
 void
 ways_tell_all(struct life *l)
 {
-	struct worker_way *way;
+	struct worker_way *way, *next;
 
-	LIST_FOREACH(way, &l->worker->ways, of_worker) {
+	for (way = LIST_FIRST(&l->worker->ways); way != NULL; way = next) {
+		next = LIST_NEXT(way, of_worker);
+		if (way->ready && way->channel == NULL) {
+			/* Its other end went; the worker finds the row, if there still is one. */
+			destroy(way);
+			continue;
+		}
 		if (way->ready && way->channel != NULL && way->channel->memfd >= 0 &&
 		    worker_bell(way->channel->worker) == 0)
 			tell(l, way, way->channel->worker->name);
@@ -339,9 +345,12 @@ restore(struct server *s, const char *file)
 	struct worker_way *way;
 	int fd = openat(s->way_fd, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bell;
 
+	if (fd >= 0 && stash__way_read(fd, id, from_name, to_name) == 0 && mailroom_find(s, id) != NULL) {
+		close(fd);
+		return 0; /* found before */
+	}
 	if (fd < 0 || stash__way_read(fd, id, from_name, to_name) < 0 || (from = worker_find(s, from_name)) == NULL ||
-	    (to = worker_find(s, to_name)) == NULL || mailroom_find(s, id) != NULL || worker_bell(from) < 0 ||
-	    worker_bell(to) < 0) {
+	    (to = worker_find(s, to_name)) == NULL || worker_bell(from) < 0 || worker_bell(to) < 0) {
 		if (fd >= 0)
 			close(fd);
 		return STASH_E_NOENT;
@@ -350,7 +359,7 @@ restore(struct server *s, const char *file)
 	way = bell >= 0 ? create(from, id) : NULL;
 	if (way != NULL) {
 		way->channel = mailroom_way(to, id, 0, fd, bell, way);
-		way->ready = true; /* or its row is missing, and it goes at once */
+		way->ready = true; /* a row that is missing is made (mailroom_rows_known) or not asked for (way.c) */
 	}
 	if (way != NULL && way->channel != NULL)
 		return 0;

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "shm/bell.h"
 #include "stashd/server.h"
+#include "stashd/ways.h"
 
 int
 worker_compare_names(const struct worker *a, const struct worker *b)
@@ -364,8 +365,10 @@ on_opened(void *arg, int error, const char *text, struct mail *m)
 	mailroom_rows_known(w);
 	look_for_stranger(w, m->nfds > 0 ? m->fds[0] : -1, fence);
 	life_go_on(w);
-	if (w->now != NULL && w->now->phase >= LIFE_STARTING && w->now->phase <= LIFE_READY)
+	if (w->now != NULL && w->now->phase >= LIFE_STARTING && w->now->phase <= LIFE_READY) {
 		mailroom_attach_all(w->now); /* one that was taken over: what it has, it leaves as it is */
+		ways_tell_all(w->now);
+	}
 	takeover_slot_open(w);
 }
 

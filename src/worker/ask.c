@@ -47,6 +47,7 @@ stash_request(struct stash_worker *w, const char *name, const char *tag, const v
 {
 	struct stash__record head = { .kind = STASH__RECORD_REQUEST };
 	struct way *way = NULL;
+	uint64_t tail;
 	int result = check_context(w, "stash_request");
 
 	if (result == STASH_OK)
@@ -59,16 +60,22 @@ stash_request(struct stash_worker *w, const char *name, const char *tag, const v
 	if (result < 0)
 		return result;
 	head.deadline = stash__deadline_ns(timeout_ms);
+	tail = way->req_tail;
 	result = stash__way_write(w, way, STASH_MSG_CALL, tag, data, len, head.deadline);
 	if (result < 0)
 		return result;
-	head.ref = w->next_request_ref++;
+	head.ref = w->next_request_ref;
 	head.place = way->place;
 	head.number = way->req_count;
 	result = stash__record_add(w, &head, tag, NULL, 0);
-	if (result == STASH_OK && ref != NULL)
+	if (result < 0) {
+		stash__way_unwrite(way, tail); /* nobody would know of its answer */
+		return result;
+	}
+	w->next_request_ref++;
+	if (ref != NULL)
 		*ref = head.ref;
-	return result;
+	return STASH_OK;
 }
 
 /* ---- the client of a worker ---- */

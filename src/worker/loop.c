@@ -11,8 +11,9 @@
 #include "worker/worker.h"
 
 #define CONTROL_EVERY STASH__NS_PER_MS /* how often a worker that never sleeps looks at its control socket */
-#define ALONE 4u		       /* batches in a row for one client alone, before it counts as the only one */
-#define GAP_SPINS 4		       /* spins only if the next message lately came within so many spin times */
+#define CHANNELS_LOOK (100 * STASH__NS_PER_MS)
+#define ALONE 4u    /* batches in a row for one client alone, before it counts as the only one */
+#define GAP_SPINS 4 /* spins only if the next message lately came within so many spin times */
 
 static unsigned
 limit(const struct stash_worker *w)
@@ -208,10 +209,36 @@ idle(struct stash_worker *w)
 	return result;
 }
 
+/* What a sleep would have found, for a worker that has no time to sleep. */
+static int
+look_around(struct stash_worker *w)
+{
+	w->last_control = w->now;
+	atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
+	stash__task_collect(w);
+	if (w->events != NULL) {
+		(void)event_base_loop(w->events, EVLOOP_NONBLOCK);
+		stash__bell_clear(w->bell);
+	}
+	return stash__control_read(w);
+}
+
+/* What its predecessor left to be done may answer a client: that one's channel comes first. */
+static int
+await_channels(struct stash_worker *w)
+{
+	int result = stash__control_read(w);
+
+	while (result >= 0 && w->base->nrecords > 0 && !w->ways_known && !w->closing && !stash__crash_told_to_stop())
+		result = stash__worker_sleep(
+		    w, STASH__PHASE_WAITING, stash__now_ns() + CHANNELS_LOOK, stash__ways_are_known);
+	return result;
+}
+
 int
 stash__worker_loop(struct stash_worker *w)
 {
-	int result = stash__control_read(w);
+	int result = await_channels(w);
 
 	while (result >= 0 && w->ending == 0) {
 		result = serve(w);
@@ -221,12 +248,8 @@ stash__worker_loop(struct stash_worker *w)
 		stash__task_tend(w);
 		if (result == 0)
 			result = idle(w);
-		else if (w->now - w->last_control > CONTROL_EVERY) {
-			w->last_control = w->now;
-			atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
-			stash__task_collect(w);
-			result = stash__control_read(w);
-		}
+		else if (w->now - w->last_control > CONTROL_EVERY)
+			result = look_around(w);
 		if (stash__crash_told_to_stop())
 			w->closing = true;
 		if (w->closing && w->ending == 0) {

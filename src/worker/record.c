@@ -67,7 +67,9 @@ stash__record_add(
 {
 	struct record *r;
 
-	if (w->nrecords >= STASH__RECORDS_MAX || w->records_bytes + len > STASH__RECORDS_BYTES)
+	/* A continue was promised when it was asked for, and comes before anything else could ask for another. */
+	if (head->kind != STASH__RECORD_CONTINUE &&
+	    (w->nrecords >= STASH__RECORDS_MAX || w->records_bytes + len > STASH__RECORDS_BYTES))
 		return stash__fail(STASH_E_BUSY,
 		    "%s has %u messages to itself and requests open, of %zu bytes: no more until some are done",
 		    w->start.name, w->nrecords, w->records_bytes);

@@ -47,12 +47,20 @@ find_name(const struct stash_worker *w, const char *name)
 }
 
 static void
-destroy(struct way *way)
+forget_ends(struct way *way)
 {
 	stash__channel_unmap(&way->channel);
 	stash__bell_page_unmap(way->page);
 	if (way->bell >= 0)
 		close(way->bell);
+	way->page = NULL;
+	way->bell = -1;
+}
+
+static void
+destroy(struct way *way)
+{
+	forget_ends(way);
 	free(way);
 }
 
@@ -102,7 +110,7 @@ take_row(struct stash_worker *w, struct way *way)
 
 	stash__way_row_id(way->id, id);
 	if (find_row(w, id, &row, &way->place) < 0)
-		return stash__fail(STASH_E_PROTO, "%s has no row for its channel to %s", w->start.name, way->name);
+		return stash__fail(STASH_E_NOENT, "%s has no row for its channel to %s", w->start.name, way->name);
 	if (atomic_load(&page->req_tail) > row.req_bytes || atomic_load(&page->rep_head) > row.rep_bytes ||
 	    atomic_load(&page->rep_tail) < row.rep_bytes)
 		return stash__fail(
@@ -132,6 +140,19 @@ open_way(struct stash_worker *w, struct way *way, int *fds, int nfds)
 	return take_row(w, way);
 }
 
+/* The predecessor may have died before it published what is safe. */
+static int
+announce(struct stash_worker *w, struct way *way)
+{
+	int result = stash__publish_way(w, way, w->base->changed);
+
+	if (w->ask_disk)
+		stash__bell_ring(w->stash_bell);
+	w->ask_disk = false;
+	stash__bell_ring(way->bell);
+	return result;
+}
+
 static int
 add(struct stash_worker *w, const uint8_t *id, const char *name, int *fds, int nfds, struct way **result)
 {
@@ -145,19 +166,36 @@ add(struct stash_worker *w, const uint8_t *id, const char *name, int *fds, int n
 	strlcpy(way->name, name, sizeof way->name);
 	error = open_way(w, way, fds, nfds);
 	if (error < 0) {
+		/* Its row went with an entry of a predecessor, who died before it could say so. */
+		if (error == STASH_E_NOENT)
+			stash__control_way_over(w, id);
 		destroy(way);
-		return error;
+		return error == STASH_E_NOENT ? STASH_E_PENDING : error;
 	}
 	TAILQ_INSERT_TAIL(&w->ways, way, link);
 	w->nways++;
-	/* The predecessor may have died before it published what is safe. */
-	error = stash__publish_way(w, way, w->base->changed);
-	if (w->ask_disk)
-		stash__bell_ring(w->stash_bell);
-	w->ask_disk = false;
-	stash__bell_ring(way->bell);
 	*result = way;
-	return error;
+	return announce(w, way);
+}
+
+/* One that is known already.  It may have been taken for lost, since its predecessor died while it was being made. */
+static int
+check_usable(struct stash_worker *w, struct way *way, const char *name, int *fds, int nfds)
+{
+	int result;
+
+	if (way->error == 0 && !way->deleting)
+		return STASH_OK;
+	if (way->channel.page != NULL || way->deleting || stash__record_request(w, way->place, 0) != NULL)
+		return stash__fail(STASH_E_BUSY, "the channel to %s is broken, and being let go of", name);
+	result = open_way(w, way, fds, nfds);
+	if (result < 0) {
+		forget_ends(way);
+		return result;
+	}
+	way->error = 0;
+	strlcpy(way->name, name, sizeof way->name);
+	return announce(w, way);
 }
 
 void
@@ -179,9 +217,10 @@ stash__way_told(struct stash_worker *w, struct stash_view *v, int *fds, int nfds
 		(void)stash__fail(error, "%s", text);
 	} else {
 		way = find_id(w, id);
-		if (way == NULL)
-			error = add(w, id, name, fds, nfds, &way);
+		error = way == NULL ? add(w, id, name, fds, nfds, &way) : check_usable(w, way, name, fds, nfds);
 	}
+	if (error == STASH_E_PENDING)
+		return; /* asked again soon, it gets another one */
 	if (w->asked_error != STASH_E_PENDING || strcmp(asked, w->asked_name) != 0)
 		return;
 	w->asked_error = error;
@@ -212,6 +251,10 @@ stand_in(struct stash_worker *w, const uint8_t *id, const struct stash__row *row
 void
 stash__ways_told(struct stash_worker *w)
 {
+	/* Each supervisor says it once: what the base had at GO is looked at for the first. */
+	if (w->ways_known)
+		return;
+	w->ways_known = true;
 	for (uint32_t i = 0; i < w->base->nrows; i++) {
 		const struct stash__row *row = &stash__base_rows(w->base)[i];
 		uint8_t id[STASH__ID];
@@ -220,6 +263,12 @@ stash__ways_told(struct stash_worker *w)
 		if (row->used == STASH__USE_OUT && find_id(w, id) == NULL)
 			stand_in(w, id, row, i);
 	}
+}
+
+bool
+stash__ways_are_known(struct stash_worker *w)
+{
+	return w->ways_known;
 }
 
 /* ---- asking for one ---- */
@@ -239,6 +288,8 @@ pause_for(struct stash_worker *w, int64_t deadline, bool (*look)(struct stash_wo
 	uint64_t since = atomic_load(&box->since);
 	int result = stash__worker_sleep(w, STASH__PHASE_WAITING, deadline, look);
 
+	/* Room comes only after what is safe was let out. */
+	stash__publish_pending(w);
 	atomic_store(&box->since, since);
 	atomic_store(&box->phase, phase);
 	return result;
@@ -343,7 +394,18 @@ stash__way_write(struct stash_worker *w, struct way *way, uint32_t kind, const c
 		return result;
 	way->req_count++;
 	touch(w, way);
+	/* What stands behind the tail makes no room: the batch ends before it fills the ring. */
+	if (way->req_tail - atomic_load_explicit(&way->channel.page->req_tail, memory_order_relaxed) >
+	    way->channel.ring_bytes / 4)
+		w->cut = true;
 	return STASH_OK;
+}
+
+void
+stash__way_unwrite(struct way *way, uint64_t tail)
+{
+	way->req_tail = tail;
+	way->req_count--;
 }
 
 /* ---- answers ---- */

@@ -208,6 +208,7 @@ struct stash_worker {
 
 	struct ways ways;
 	unsigned nways, touched_ways;
+	bool ways_known;       /* WAYS has come */
 	struct way *next_way;  /* the one whose turn it is */
 	struct way *asked_way; /* WAY_TO has come: this one, */
 	int asked_error;       /* or why not; STASH_E_PENDING: it hasn't */
@@ -435,10 +436,13 @@ void stash__way_told(struct stash_worker *, struct stash_view *, int *fds, int n
 /* Writes a message behind its tail: of the callback in hand.  Waits for room. */
 int stash__way_write(struct stash_worker *, struct way *, uint32_t kind, const char *tag, const void *data, size_t len,
     int64_t deadline);
+/* Takes the last one back: tail is its beginning. */
+void stash__way_unwrite(struct way *, uint64_t tail);
 /* Handles one answer, or the end of a way: true if there was something. */
 bool stash__way_run(struct stash_worker *);
 bool stash__way_ready(const struct stash_worker *);
-void stash__ways_told(struct stash_worker *); /* WAYS has come: there are no more */
+void stash__ways_told(struct stash_worker *); /* WAYS has come: there are no more, nor more channels of before */
+bool stash__ways_are_known(struct stash_worker *);
 void stash__ways_rollback(struct stash_worker *);
 void stash__ways_sweep(struct stash_worker *); /* after an entry: lets go of those that are over */
 void stash__ways_free_all(struct stash_worker *);

@@ -9,9 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <event2/event.h>
+
 #include <stash/stash.h>
 
 #define WAITING 64
+#define PART (100 * 1024)
+
+static unsigned char large[STASH_DATA_MAX];
+static int events; /* handled by libevent, of this incarnation */
 
 struct pair {
 	int64_t told;	 /* casts made */
@@ -24,6 +30,9 @@ struct pair {
 	int64_t last_code;
 	int64_t posted, post_handled;
 	int64_t continues, continued;
+	int64_t spinning; /* posts itself again as long as it is not 0 */
+	struct stash_from held[WAITING];
+	int64_t nheld;
 	struct stash_from waiting[WAITING]; /* by request, ref modulo WAITING */
 };
 
@@ -31,12 +40,33 @@ static const struct stash_field fields[] = { STASH_FIELD(struct pair, told), STA
 	STASH_FIELD(struct pair, taken), STASH_FIELD(struct pair, asked), STASH_FIELD(struct pair, got),
 	STASH_FIELD_END };
 
+static void
+on_event(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+	events++;
+}
+
+static int
+watch(struct stash_worker *w)
+{
+	static const struct timeval often = { .tv_usec = 1000 };
+	struct event_base *base = stash_worker_events(w);
+	struct event *e = base != NULL ? event_new(base, -1, EV_PERSIST, on_event, NULL) : NULL;
+
+	return e != NULL && event_add(e, &often) == 0 ? STASH_OK : stash_fail(w, "no events");
+}
+
 static int
 init(struct stash_worker *w, void *state, const struct stash_init *in)
 {
 	(void)state;
 	if (in->argc > 1 && strcmp(in->argv[1], "continue") == 0)
 		return stash_continue(w, "begin");
+	if (in->argc > 1 && strcmp(in->argv[1], "events") == 0)
+		return watch(w);
 	return STASH_OK;
 }
 
@@ -65,16 +95,64 @@ tell(struct stash_worker *w, struct pair *p, const char *name)
 
 /* "ask NAME": answered when the other one has answered. */
 static int
-ask(struct stash_worker *w, struct pair *p, const struct stash_msg *msg, int timeout_ms)
+ask(struct stash_worker *w, struct pair *p, const struct stash_msg *msg, const char *tag, size_t len, int timeout_ms)
 {
 	int64_t ref;
-	int result = stash_request(w, stash_msg_text(msg), "take", NULL, 0, timeout_ms, &ref);
+	int result = stash_request(w, stash_msg_text(msg), tag, large, len, timeout_ms, &ref);
 
 	if (result < 0)
 		return stash_reply_error(w, -result, "%s", stash_errmsg());
 	p->asked++;
 	p->waiting[ref % WAITING] = msg->from;
 	return STASH_NOREPLY;
+}
+
+/* As much as fits into no ring with a few more of these. */
+static int
+tell_much(struct stash_worker *w, struct pair *p)
+{
+	for (int i = 0; i < 10; i++) {
+		if (stash_cast(stash_worker_client(w), "b", "hear", large, PART) < 0)
+			return stash_fail(w, "%s", stash_errmsg());
+		p->told++;
+	}
+	return STASH_OK;
+}
+
+/* As many posts as can be open, and a continue behind them. */
+static int
+flood(struct stash_worker *w, struct pair *p)
+{
+	int n = 0, result;
+
+	while ((result = stash_post(w, "posted", NULL, 0)) == STASH_OK && n < 100000)
+		n++;
+	p->posted += n;
+	p->continues++;
+	(void)stash_replyf(w, "%d %d", n, result);
+	return stash_continue(w, "after");
+}
+
+static int
+hold(struct pair *p, const struct stash_msg *msg)
+{
+	p->held[p->nheld++ % WAITING] = msg->from;
+	return STASH_NOREPLY;
+}
+
+static int
+release(struct stash_worker *w, struct pair *p)
+{
+	while (p->nheld > 0)
+		(void)stash_reply_to(w, &p->held[--p->nheld % WAITING], "1", 1);
+	return STASH_OK;
+}
+
+static int
+spin(struct stash_worker *w, struct pair *p)
+{
+	p->spinning = !p->spinning;
+	return p->spinning ? stash_post(w, "spin", NULL, 0) : STASH_OK;
 }
 
 static int
@@ -104,9 +182,27 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		abort();
 	}
 	if (stash_msg_is(msg, "ask"))
-		return ask(w, p, msg, -1);
+		return ask(w, p, msg, "take", 0, -1);
 	if (stash_msg_is(msg, "ask_shortly"))
-		return ask(w, p, msg, 50);
+		return ask(w, p, msg, "take", 0, 50);
+	if (stash_msg_is(msg, "ask_large"))
+		return ask(w, p, msg, "large", sizeof large, -1);
+	if (stash_msg_is(msg, "ask_hold"))
+		return ask(w, p, msg, "hold", 0, -1);
+	if (stash_msg_is(msg, "large"))
+		return msg->len == sizeof large ? stash_reply(w, msg->data, msg->len) : STASH_E_INVAL;
+	if (stash_msg_is(msg, "hold"))
+		return hold(p, msg);
+	if (stash_msg_is(msg, "release"))
+		return release(w, p);
+	if (stash_msg_is(msg, "held"))
+		return stash_replyf(w, "%" PRId64, p->nheld);
+	if (stash_msg_is(msg, "flood"))
+		return flood(w, p);
+	if (stash_msg_is(msg, "spin"))
+		return spin(w, p);
+	if (stash_msg_is(msg, "events"))
+		return stash_replyf(w, "%d", events);
 	if (stash_msg_is(msg, "take"))
 		return stash_replyf(w, "%" PRId64, ++p->taken);
 	if (stash_msg_is(msg, "block"))
@@ -143,7 +239,8 @@ handle_cast(struct stash_worker *w, void *state, const struct stash_msg *msg)
 {
 	struct pair *p = state;
 
-	(void)w;
+	if (stash_msg_is(msg, "tell_much"))
+		return tell_much(w, p);
 	if (!stash_msg_is(msg, "hear"))
 		return STASH_E_UNKNOWN;
 	p->heard++;
@@ -157,7 +254,9 @@ answered(struct stash_worker *w, struct pair *p, const struct stash_msg *msg)
 	int64_t number = 0;
 
 	p->last_code = msg->code;
-	if (msg->code == STASH_OK && stash_msg_int(msg, 1, INT64_MAX, &number) == STASH_OK) {
+	if (msg->code == STASH_OK && msg->len == sizeof large) {
+		p->got++;
+	} else if (msg->code == STASH_OK && stash_msg_int(msg, 1, INT64_MAX, &number) == STASH_OK) {
 		p->got++;
 		p->sum += number;
 	} else
@@ -175,6 +274,8 @@ handle_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return answered(w, p, msg);
 	if (stash_msg_is(msg, "poison"))
 		abort();
+	if (stash_msg_is(msg, "spin"))
+		return p->spinning ? stash_post(w, "spin", NULL, 0) : STASH_OK;
 	p->post_handled++;
 	return STASH_OK;
 }
