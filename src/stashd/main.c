@@ -425,12 +425,12 @@ main(int argc, char **argv)
 	int status, error;
 
 	stash__title_init(argc, argv);
-	command.cwd = getcwd(NULL, 0);
 	if (command.dir == NULL || *command.dir == '\0')
 		command.dir = DEFAULT_DIR;
 	status = parse_options(&command, argc, argv);
 	if (status >= 0)
 		return fflush(stdout) == 0 ? status : EX_OSERR;
+	command.cwd = getcwd(NULL, 0); /* NULL: said when it is needed */
 	stash__log_journald(is_journal());
 	if (command.verbose)
 		stash__log_level(LOG_DEBUG);
