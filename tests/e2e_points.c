@@ -48,6 +48,7 @@ static const struct point points[] = {
 	{ "supervisor", "sup_forked", { 1, 2, 3 }, true, "supervisor: child forked, not noted" },
 	{ "supervisor", "sup_before_go", { 1, 2, 3 }, true, "supervisor: noted, before go" },
 	{ "supervisor", "sup_after_go", { 1, 2, 3 }, true, "supervisor: after go, not reported" },
+	{ "supervisor", "sup_ready_taken", { 2, 3, 3 }, true, "supervisor: after go, its report taken and not noted" },
 	{ "supervisor", "sup_channel_made", { 1, 1, 1 }, false, "supervisor: channel made, not handed out" },
 };
 

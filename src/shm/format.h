@@ -47,7 +47,8 @@ struct stash__bell_page {
 	stash__half crowd;  /* clients that were served since it last slept or spun: more than one forbids spinning */
 	uint32_t reserved2;
 	stash__word incarnation;
-	uint8_t pad1[STASH__LINE - 24];
+	stash__word ready; /* the incarnation whose init has returned well: for a supervisor that takes over */
+	uint8_t pad1[STASH__LINE - 32];
 };
 static_assert(sizeof(struct stash__bell_page) == 128, "bell page");
 

@@ -311,22 +311,33 @@ has_execed(const struct life *l)
 	return poll(ends, 2, 0) > 0 && ends[0].revents == 0 && (ends[1].revents & POLLHUP) != 0;
 }
 
+static bool
+read_bell(const struct life *l, struct stash__bell_page *page)
+{
+	int fd = worker_file(l->worker, "bell", O_RDONLY);
+	bool whole = fd >= 0 && pread(fd, page, sizeof(*page), 0) == (ssize_t)sizeof(*page);
+
+	if (fd >= 0)
+		close(fd);
+	return whole;
+}
+
 bool
 life_was_let_go(const struct life *l)
 {
 	struct stash__bell_page page;
-	bool gone = false;
-	int fd;
 
 	if (!plan_linked(&l->worker->plan))
 		return has_execed(l);
-	fd = worker_file(l->worker, "bell", O_RDONLY);
-	if (fd >= 0) {
-		gone = pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
-		    atomic_load(&page.incarnation) == l->incarnation;
-		close(fd);
-	}
-	return gone;
+	return read_bell(l, &page) && atomic_load(&page.incarnation) == l->incarnation;
+}
+
+bool
+life_was_ready(const struct life *l)
+{
+	struct stash__bell_page page;
+
+	return plan_linked(&l->worker->plan) && read_bell(l, &page) && atomic_load(&page.ready) == l->incarnation;
 }
 
 static void

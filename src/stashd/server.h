@@ -124,6 +124,7 @@ void life_free(struct life *);
 bool life_runs(const struct life *); /* not dead */
 /* Whether it was let go: it says so on its bell page, right after it has dropped its death signal. */
 bool life_was_let_go(const struct life *);
+bool life_was_ready(const struct life *); /* its init has returned well, whoever was told */
 
 /* ahead.c: processes made before their START, while a supervisor starts its children. */
 void ahead_make(struct server *, const struct sup_node *behind);

@@ -385,14 +385,26 @@ place_all(struct worker *w)
 		stash__log(LOG_ERR, "%s", stash_errmsg());
 }
 
-/* A child that should have a process, and has none. */
+/* Its word was taken by a supervisor that died before it had noted it. */
+static void
+tell_ready(struct life *l)
+{
+	l->phase = LIFE_READY;
+	l->answer = 0;
+	turn_ready(l->server, l->node, l->start);
+}
+
+/* A child that should have a process, and has none; or one that is further than is known. */
 static void
 tell_missing(struct server *s, const struct sup_node *node, const struct worker *w)
 {
 	uint64_t handle = sup_node_handle(node), start = sup_node_start(node);
 
-	if (w->now != NULL && w->now->node == handle)
+	if (w->now != NULL && w->now->node == handle) {
+		if (w->now->phase == LIFE_STARTING && sup_node_state(node) == SUP_STARTING && life_was_ready(w->now))
+			tell_ready(w->now);
 		return;
+	}
 	switch (sup_node_state(node)) {
 	case SUP_STARTING:
 		turn_lost(s, handle, start);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "stashd/server.h"
 
 static void
@@ -26,6 +27,7 @@ on_ready(struct life *l, struct mail *m)
 	}
 	if (error != 0 || l->phase != LIFE_STARTING)
 		return; /* what it means is told when it is dead */
+	STASH_POINT("sup_ready_taken");
 	l->phase = LIFE_READY;
 	turn_ready(l->server, l->node, l->start);
 }

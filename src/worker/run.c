@@ -181,8 +181,9 @@ live(struct stash_worker *w)
 		(void)stash__control_ready(w, STASH_IGNORE, "");
 		return EXIT_SUCCESS;
 	}
-	/* A supervisor that has just died learns it from the next one's look at the black box. */
+	/* A supervisor may take the word and die before it has noted it: the next one finds it in the bell page. */
 	atomic_store(&w->out.box->phase, STASH__PHASE_BETWEEN);
+	atomic_store(&w->bell_page->ready, w->start.incarnation);
 	(void)stash__control_ready(w, STASH_OK, "");
 	result = stash__worker_loop(w);
 	if (result < 0) {
