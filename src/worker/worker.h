@@ -398,8 +398,8 @@ void stash__task_free_all(struct stash_worker *);      /* kills them */
 
 /* ---- record.c ---- */
 int stash__records_load(struct stash_worker *); /* takes over those of the base */
-/* Adds one: of the callback in hand, if there is one, else of the next entry.  head: kind, number, ref, deadline, place,
- * code.  STASH_E_BUSY: too many are open. */
+/* Adds one: of the callback in hand, if there is one, else of the next entry.  head: kind, number, ref, deadline,
+ * place, code.  STASH_E_BUSY: too many are open. */
 int stash__record_add(
     struct stash_worker *, const struct stash__record *head, const char *tag, const void *data, size_t len);
 /* What the supervisor tells, in the order of seq: a DOWN message that outlives this incarnation.  One that was heard
