@@ -274,7 +274,7 @@ START_TEST(names_that_are_gone_leave_no_slot)
 	other = t_client(&stashd);
 	for (int round = 1; round <= 2; round++) {
 		for (int i = 0; i < NAMES; i++) {
-			char count[4];
+			char count[12];
 
 			snprintf(names[i], sizeof names[i], "n-%d", i);
 			snprintf(count, sizeof count, "%d", round);

@@ -8,7 +8,8 @@
  * 	v name			text owner, int since, int length, int checksum, the first bytes (bare)
  * 	v name, number		the next ones, in parts of STASH__VALUE_PART bytes
  * 	g group, member		int since
- * 	m watcher, target	int ref, int seen, int last, bytes: of each end that isn't taken yet number (8) and reason (1)
+ * 	m watcher, target	int ref, int seen, int last, bytes: number (8) and reason (1) of each end
+ * 						that isn't taken yet
  *
  * All of it is foreign to whoever reads it: what is not right is STASH_E_FORMAT.
  */

@@ -57,7 +57,7 @@ stash_request(struct stash_worker *w, const char *name, const char *tag, const v
 		    STASH_E_BUSY, "%s has %u requests and messages to itself open", w->start.name, w->nrecords);
 	if (result == STASH_OK)
 		result = stash__way_get(w, name, stash__deadline_ns(STASH_TIMEOUT), &way);
-	if (result < 0)
+	if (result != STASH_OK)
 		return result;
 	head.deadline = stash__deadline_ns(timeout_ms);
 	tail = way->req_tail;
@@ -91,7 +91,7 @@ cast(void *arg, const char *function, const char *name, uint32_t kind, const cha
 		result = check_message(function, name, tag, data, len);
 	if (result == STASH_OK)
 		result = stash__way_get(w, name, stash__deadline_ns(STASH_TIMEOUT), &way);
-	return result < 0 ? result : stash__way_write(w, way, kind, tag, data, len, INT64_MAX);
+	return result != STASH_OK ? result : stash__way_write(w, way, kind, tag, data, len, INT64_MAX);
 }
 
 static int

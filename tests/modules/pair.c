@@ -170,6 +170,13 @@ block(struct stash_worker *w, const char *name)
 }
 
 static int
+post(struct stash_worker *w, struct pair *p, const char *tag, const char *text)
+{
+	p->posted++;
+	return stash_post(w, tag, text, strlen(text)) < 0 ? stash_fail(w, "%s", stash_errmsg()) : STASH_OK;
+}
+
+static int
 handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 {
 	struct pair *p = state;
@@ -207,12 +214,10 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return stash_replyf(w, "%" PRId64, ++p->taken);
 	if (stash_msg_is(msg, "block"))
 		return block(w, text);
-	if (stash_msg_is(msg, "post") || stash_msg_is(msg, "post_poison")) {
-		p->posted++;
-		if (stash_post(w, stash_msg_is(msg, "post") ? "posted" : "poison", text, strlen(text)) < 0)
-			return stash_fail(w, "%s", stash_errmsg());
-		return STASH_OK;
-	}
+	if (stash_msg_is(msg, "post"))
+		return post(w, p, "posted", text);
+	if (stash_msg_is(msg, "post_poison"))
+		return post(w, p, "poison", text);
 	if (stash_msg_is(msg, "continue")) {
 		p->continues++;
 		(void)stash_reply(w, NULL, 0);
