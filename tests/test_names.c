@@ -59,6 +59,24 @@ START_TEST(test_alias_moves)
 }
 END_TEST
 
+/* By whatever name: a worker doesn't wait for itself. */
+START_TEST(test_call_to_oneself)
+{
+	tn_start("");
+	tn_expect("a", "call", "a", "STASH_E_DEADLOCK");
+	tn_expect("a", "register", "front", "STASH_OK");
+	tn_expect("a", "call", "front", "STASH_E_DEADLOCK");
+	tn_expect("b", "call", "front", "STASH_OK");
+	tn_expect("a", "unregister", "front", "STASH_OK");
+	ck_assert(t_wait_for(is_free, (void *)(uintptr_t) "front", 20000));
+	tn_expect("b", "register", "front", "STASH_OK");
+	tn_expect("a", "call", "front", "STASH_OK");
+	tn_kill_and_wait("b");
+	tn_expect("b", "call", "front", "STASH_E_DEADLOCK");
+	tn_stop();
+}
+END_TEST
+
 START_TEST(test_alias_stays)
 {
 	tn_start("");
@@ -327,6 +345,7 @@ suite(void)
 
 	tcase_add_test(t, test_alias);
 	tcase_add_test(t, test_alias_moves);
+	tcase_add_test(t, test_call_to_oneself);
 	tcase_add_test(t, test_alias_stays);
 	tcase_add_test(t, test_alias_of_init);
 	tcase_add_test(t, test_temporary);

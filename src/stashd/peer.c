@@ -105,6 +105,15 @@ wait_free(struct wait *wait)
 	free(wait);
 }
 
+/* The client of that very worker's callbacks, under whatever name it calls.  Another client in its process has another
+ * label: a thread may well wait for the worker. */
+static bool
+is_itself(const struct peer *p, const struct worker *w)
+{
+	return w->now != NULL && p->pid == (uint32_t)w->now->pid &&
+	    strncmp(p->label, w->name, sizeof(p->label) - 1) == 0;
+}
+
 /* Answers one that waited for a worker, and ends it. */
 static void
 wait_over(struct wait *wait, int error, const char *text)
@@ -118,6 +127,10 @@ wait_over(struct wait *wait, int error, const char *text)
 	if (open && error == 0 && !w->callable) {
 		error = STASH_E_INVAL;
 		text = "it is a program that can't be called";
+	}
+	if (open && error == 0 && is_itself(p, w)) {
+		error = STASH_E_DEADLOCK;
+		text = "it would wait for its own answer";
 	}
 	if (open && error == 0)
 		mailroom_open(p, number, w, ring_bytes);

@@ -109,6 +109,8 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		    s->reasons[1], s->reasons[2], s->reasons[3], s->reasons[4], s->last, s->unordered);
 	if (stash_msg_is(msg, "casts"))
 		return stash_replyf(w, "%" PRId64, s->casts);
+	if (stash_msg_is(msg, "call"))
+		return answer(w, stash_call(stash_worker_client(w), text, "self", NULL, 0, NULL, 1000));
 	if (stash_msg_is(msg, "abort"))
 		abort();
 	if (stash_msg_is(msg, "stop"))
