@@ -233,11 +233,15 @@ take_base(const struct stash__base *base, bool head_only, struct stash_state *st
 	return head_only ? STASH_OK : copy_data(state, stash__base_image(base), base->image_len);
 }
 
-/* base is the caller's to free, also after a failure. */
+/*
+ * What is taken is never older than what was there when the look began: an entry, or a base that holds all that was
+ * in the ring then.  base is the caller's to free, also after a failure.
+ */
 static int
 take_newest(struct halves *h, bool head_only, struct stash_state *state, struct stash__base **base, bool *folded)
 {
 	struct newest n;
+	uint64_t began = 0;
 	int result;
 
 	for (int i = 0; i < WALKS; i++) {
@@ -246,6 +250,10 @@ take_newest(struct halves *h, bool head_only, struct stash_state *state, struct 
 		result = stash__base_copy(&h->in, base);
 		if (result < 0)
 			return result;
+		if (i > 0 && (*base)->out_head >= began)
+			break;
+		if (i == 0)
+			began = atomic_load_explicit(&h->out.page->out_tail, memory_order_acquire);
 		if (!walk(h, *base, &n))
 			continue;
 		*folded = !n.found;
