@@ -22,7 +22,7 @@
 extern const struct tool_program stash_bench;
 
 extern const struct tool_command bench_all, bench_call, bench_durable, bench_limits, bench_pipeline, bench_restart,
-    bench_start, bench_worker;
+    bench_scale, bench_start, bench_worker;
 
 /* ---- what the command line says (setup.c) ---- */
 
@@ -174,6 +174,8 @@ int bench_client(const struct bench_daemon *daemon, struct stash_client **client
 int bench_ask(struct stash_client *client, const char *name, const char *tag, uint64_t *number);
 /* The same with a client of its own. */
 int bench_ask_once(const struct bench_daemon *daemon, const char *name, const char *tag, uint64_t *number);
+/* Kills the measured worker and asks it: the number that comes back is the next one, and comes from another process. */
+int bench_kill_once(struct stash_client *client, uint64_t *last, int64_t *ns);
 /* Removes a temporary directory and all that is in it. */
 void bench_remove(const char *path);
 /* "DIR/stash-bench.XXXXXX", made. */
@@ -211,6 +213,7 @@ int bench_load_run(const struct bench_setup *setup, const struct bench_tree *tre
 
 int bench_measure_durable(const struct bench_setup *setup, struct bench_report *report);
 int bench_measure_restart(const struct bench_setup *setup, struct bench_report *report);
+int bench_measure_scale(const struct bench_setup *setup, struct bench_report *report);
 int bench_measure_start(const struct bench_setup *setup, struct bench_report *report);
 /* Runs one as a command. */
 int bench_run(struct tool *tool, int (*measure)(const struct bench_setup *, struct bench_report *));

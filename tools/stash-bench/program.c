@@ -6,7 +6,7 @@
 #include "stash-bench/bench.h"
 
 static const struct tool_command *const commands[] = { &bench_limits, &bench_call, &bench_pipeline, &bench_durable,
-	&bench_restart, &bench_start, &bench_all, &bench_worker, NULL };
+	&bench_restart, &bench_start, &bench_scale, &bench_all, &bench_worker, NULL };
 
 static const struct tool_option options[] = {
 	{ 'a', "ack", "WHEN", "a reply waits until a transition survives a crash, or is on the disk: crash, disk" },

@@ -47,9 +47,8 @@ kill_and_ask(struct stash_client *client, uint64_t pid, uint64_t *number, int64_
 	return error;
 }
 
-/* One kill: the number that comes back is the next one, and comes from another process. */
-static int
-kill_once(struct stash_client *client, uint64_t *last, int64_t *ns)
+int
+bench_kill_once(struct stash_client *client, uint64_t *last, int64_t *ns)
 {
 	uint64_t before = 0, after = 0, number = 0;
 	int error = bench_ask(client, BENCH_NAME, "pid", &before);
@@ -95,7 +94,7 @@ kill_beside(const struct bench_setup *s, unsigned others, double *median, double
 	if (error == 0)
 		error = bench_client(&daemon, &client);
 	for (i = 0; i < kills && error == 0; i++) {
-		error = kill_once(client, &last, &ns[i]);
+		error = bench_kill_once(client, &last, &ns[i]);
 		if (error == 0)
 			error = bench_stopped();
 	}
