@@ -172,7 +172,7 @@ START_TEST(damaged_state_is_told_by_name)
 	store_close(store);
 	ts_bad(store_validate(ts_dir(), &(struct store_options){ .map_bytes = ts_options().map_bytes }, &report),
 	    STASH_E_CORRUPT, "of sequence");
-	ts_bad(open_after_reboot(&store, false), STASH_E_CORRUPT, "Restore the newest backup");
+	ts_bad(open_after_reboot(&store, false), STASH_E_CORRUPT, "restore BACKUP");
 	/* Forgotten, it can be stored again. */
 	store = ts_open(NULL);
 	ts_good(store_begin(store, &batch));

@@ -143,6 +143,7 @@ store_env_open(const char *path, enum store_env_use use, uint64_t map_bytes, MDB
 		[STORE_ENV_WRITE] = 0,
 		[STORE_ENV_READ] = MDB_RDONLY | MDB_NOLOCK,
 		[STORE_ENV_CREATE] = MDB_NOSUBDIR | MDB_NOLOCK,
+		[STORE_ENV_FILE] = MDB_NOSUBDIR | MDB_RDONLY | MDB_NOLOCK,
 	};
 	struct timespec pause = { .tv_nsec = 1000000 };
 	int64_t until = stash__now_ns() + RETRY_NS;

@@ -57,6 +57,8 @@ struct store {
 	atomic_bool failed; /* a commit failed; store_reopen() first */
 	bool suspect;	    /* and it was more than a lack of room */
 	bool marked_clean;
+	pthread_mutex_t copy_lock;
+	int copy_fd; /* that a copy is being written to; -1: none is */
 };
 
 /* One transaction's work; see batch.c. */
@@ -79,9 +81,10 @@ struct store_batch {
 /* ---- env.c ---- */
 
 enum store_env_use {
-	STORE_ENV_WRITE = 0, /* the committing process */
-	STORE_ENV_READ = 1,  /* without LMDB's lock file: under the lock of the directory */
-	STORE_ENV_CREATE = 2 /* path is a file that nobody knows yet */
+	STORE_ENV_WRITE = 0,  /* the committing process */
+	STORE_ENV_READ = 1,   /* without LMDB's lock file: under the lock of the directory */
+	STORE_ENV_CREATE = 2, /* path is a file that nobody knows yet */
+	STORE_ENV_FILE = 3    /* path is a file, read as with STORE_ENV_READ */
 };
 
 /* The shared open routine.  Tries again for up to 1 s what may pass.  MDB_* or errno; *env NULL after a failure. */
@@ -147,11 +150,25 @@ int store_child_run(
 /* Looks at data.mdb in a child: reads meta, and if need be or `all', everything. */
 int store_probe(const char *dir, const struct store_options *, const uint8_t boot[STASH__BOOT_ID_LEN], bool all,
     struct store_child_result *);
+/* Looks at all of a file in a child.  findings: memory shared with it, or NULL: the first one ends it. */
+int store_probe_file(
+    const char *path, const struct store_options *, struct store_findings *, struct store_child_result *);
+
+/* ---- copy.c ---- */
+
+void store_copy_init(struct store *);
+void store_copy_done(struct store *);
 
 /* ---- walk.c ---- */
 
 /* Everything: for the child alone, since it may be killed by what is in the file. */
-int store_walk(MDB_env *, const struct store_meta *, const MDB_dbi dbi[STORE_DB_COUNT], struct store_report *);
+int store_walk(MDB_env *, const struct store_meta *, const MDB_dbi dbi[STORE_DB_COUNT], struct store_report *,
+    struct store_findings *);
+
+/* ---- backup.c ---- */
+
+/* All of a file to another. */
+int store_copy_bytes(const char *path, int fd);
 
 /* ---- quota.c ---- */
 

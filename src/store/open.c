@@ -274,6 +274,7 @@ store_open(struct store **result, const char *dir, const struct store_options *g
 	store->pid = getpid();
 	store->lock_fd = -1;
 	pthread_rwlock_init(&store->lock, NULL);
+	store_copy_init(store);
 	rc = take_options(store, dir, given);
 	if (rc == 0)
 		rc = read_info(store);
@@ -304,14 +305,17 @@ store_close(struct store *store)
 	store_list_remove(store);
 	/* Waits for reads in other threads, which a forked child doesn't have, though it may have their hold on
 	 * the lock. */
-	if (own)
+	if (own) {
+		store_copy_stop(store);
 		pthread_rwlock_wrlock(&store->lock);
+	}
 	/* The one thing that LMDB allows with an inherited environment: slots and locks of the parent stay as
 	 * they are. */
 	mdb_env_close(store->env);
 	if (own) {
 		pthread_rwlock_unlock(&store->lock);
 		pthread_rwlock_destroy(&store->lock);
+		store_copy_done(store);
 	}
 	if (store->own_lock)
 		close(store->lock_fd);
@@ -331,6 +335,7 @@ store_reopen(struct store *store)
 	if (store->in_batch)
 		return stash__fail(
 		    STASH_E_INVAL, "%s: a batch is open; end it before the store is reopened", store->dir);
+	store_copy_stop(store);
 	pthread_rwlock_wrlock(&store->lock);
 	mdb_env_close(store->env);
 	store->env = NULL;

@@ -118,8 +118,10 @@ int store_reopen(struct store *);
 /* What a validation saw. */
 struct store_report {
 	uint64_t rows[STORE_DB_COUNT];
-	uint64_t bytes;	 /* of data.mdb */
-	uint64_t states; /* whole ones, history included */
+	uint64_t bytes;	   /* of data.mdb */
+	uint64_t states;   /* whole ones, history included */
+	uint64_t txn;	   /* the last one */
+	int64_t newest_ns; /* of the last state's commit; 0: there is none */
 	int64_t took_ns;
 };
 
@@ -130,6 +132,47 @@ struct store_report {
  * open for writing.  options and report may be NULL.
  */
 int store_validate(const char *dir, const struct store_options *, struct store_report *);
+
+/*
+ * What is wrong with a file, one thing in each line: damage of a row doesn't end the search, and if the damage kills
+ * the child that reads, another one reads the databases that are left.
+ */
+#define STORE_FINDINGS_MAX 64u
+struct store_findings {
+	uint32_t count; /* of all; no more than STORE_FINDINGS_MAX have a text */
+	char text[STORE_FINDINGS_MAX][400];
+	/* the inside: what is being read, for when that kills the reader */
+	uint32_t db, skip; /* skip: a bit for each database that isn't to be read */
+	uint32_t key_len;
+	unsigned char key[512];
+};
+/*
+ * Looks at all of a database file, as store_validate() does, for all that is wrong.  Nobody may write to it meanwhile.
+ * 0: it is good; 1: it is damaged, *findings says how; or an error: it can't be looked at (STASH_E_NOENT, _FORMAT,
+ * _TIMEDOUT, ...).  id is the store's.
+ */
+int store_check_file(const char *path, const struct store_options *, struct store_findings *, struct store_report *,
+    uint8_t id[STORE_ID_LEN]);
+
+/*
+ * Calls fn for each state in a database file that was just found good: its head, name, seq, version, time; until fn
+ * returns other than 0, which is returned.
+ */
+struct store_state;
+int store_list_states(
+    const char *path, const struct store_options *, int (*fn)(void *arg, const struct store_state *), void *arg);
+
+/* ---- copies (copy.c) ---- */
+
+/*
+ * Writes a copy of the database, as of one moment, to a regular file, from its beginning.  Batches and reads go on
+ * meanwhile; pages that are freed are used again only after it.  May be called in any thread, one at a time
+ * (STASH_E_BUSY).  store_close() and store_reopen() interrupt it (STASH_E_BUSY).  STASH_E_FULL: no room for the copy.
+ * Nothing is synced, and nothing is said about whether what is copied is good.
+ */
+int store_copy(struct store *, int fd);
+/* Has the one that is under way fail, so that nobody waits for it. */
+void store_copy_stop(struct store *);
 
 /* ---- states ---- */
 

@@ -22,7 +22,8 @@ struct walk {
 	enum store_db db;
 	struct store_gather *gather; /* state and history */
 	struct store_report *report;
-	unsigned char last[512]; /* key before this one */
+	struct store_findings *findings; /* NULL: the first one ends it */
+	unsigned char last[512];	 /* key before this one */
 	size_t last_len;
 	uint64_t rows;
 };
@@ -34,6 +35,34 @@ damaged(const struct walk *walk, const struct store_row *row, const char *why)
 
 	return stash__fail(
 	    STASH_E_CORRUPT, "%s: damaged: %s", store_key_text(walk->db, row->key, row->klen, text, sizeof(text)), why);
+}
+
+/* The thread's message is a finding: 0 if it is noted and the walk goes on. */
+static int
+found(struct walk *walk, int code)
+{
+	struct store_findings *f = walk->findings;
+
+	if (code == 0 || f == NULL || code != STASH_E_CORRUPT)
+		return code;
+	if (f->count < STORE_FINDINGS_MAX)
+		strlcpy(f->text[f->count], stash_errmsg(), sizeof(f->text[0]));
+	f->count++;
+	return 0;
+}
+
+/* What is read next, for the one who learns that it has killed this process. */
+static void
+note_key(const struct walk *walk, const MDB_val *key)
+{
+	struct store_findings *f = walk->findings;
+
+	if (f == NULL)
+		return;
+	f->db = (uint32_t)walk->db;
+	f->key_len = key == NULL || key->mv_size > sizeof(f->key) ? 0 : (uint32_t)key->mv_size;
+	if (f->key_len > 0)
+		memcpy(f->key, key->mv_data, f->key_len);
 }
 
 static int
@@ -92,34 +121,60 @@ check_order(struct walk *walk, const MDB_val *key)
 }
 
 static int
+take_state(void *arg, const struct store_state *state)
+{
+	struct store_report *report = arg;
+
+	report->states++;
+	if (state->committed_ns > report->newest_ns)
+		report->newest_ns = state->committed_ns;
+	return 0;
+}
+
+/* What is said of states is gathered over several rows: after a broken one it begins anew. */
+static int
+begin_gather(struct walk *walk)
+{
+	store_gather_destroy(walk->gather);
+	walk->gather = store_gather_create(walk->db, false, take_state, walk->report);
+	return walk->gather != NULL ? 0 : STASH_E_NOMEM;
+}
+
+static int
+walk_row(struct walk *walk, const MDB_val *k, const MDB_val *v)
+{
+	struct store_row row;
+	int bad = store_value_open(walk->db, k->mv_data, k->mv_size, v->mv_data, v->mv_size, &row), rc;
+
+	if (bad == 0)
+		bad = check_row(walk, &row);
+	if (bad == 0)
+		return 0;
+	rc = found(walk, bad);
+	return rc == 0 ? begin_gather(walk) : rc;
+}
+
+static int
 walk_rows(struct walk *walk, MDB_dbi dbi)
 {
 	MDB_cursor *cursor;
-	struct store_row row;
 	MDB_val k, v;
 	int rc = mdb_cursor_open(walk->txn, dbi, &cursor), bad = 0;
 
 	if (rc != 0)
 		return store_fail(rc, "%s: can't be read", store_db_name(walk->db));
+	note_key(walk, NULL);
 	while (bad == 0 && (rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) == 0) {
 		bad = check_order(walk, &k);
-		if (bad == 0)
-			bad = store_value_open(walk->db, k.mv_data, k.mv_size, v.mv_data, v.mv_size, &row);
-		if (bad == 0)
-			bad = check_row(walk, &row);
+		if (bad == 0) {
+			note_key(walk, &k);
+			bad = walk_row(walk, &k, &v);
+		}
 	}
 	mdb_cursor_close(cursor);
 	if (bad == 0 && rc != MDB_NOTFOUND)
 		bad = store_fail(rc == 0 ? MDB_CORRUPTED : rc, "%s: can't be read", store_db_name(walk->db));
 	return bad;
-}
-
-static int
-no_state(void *arg, const struct store_state *state)
-{
-	(void)state;
-	(*(uint64_t *)arg)++;
-	return 0;
 }
 
 static int
@@ -130,13 +185,13 @@ walk_database(struct walk *walk, MDB_dbi dbi)
 
 	walk->rows = 0;
 	walk->last_len = 0;
-	walk->gather = store_gather_create(walk->db, false, no_state, &walk->report->states);
-	if (walk->gather == NULL)
-		return STASH_E_NOMEM;
-	rc = walk_rows(walk, dbi);
+	rc = begin_gather(walk);
+	if (rc == 0)
+		rc = walk_rows(walk, dbi);
 	if (rc == 0)
 		rc = store_gather_end(walk->gather);
 	store_gather_destroy(walk->gather);
+	walk->gather = NULL;
 	if (rc == 0 && (rc = mdb_stat(walk->txn, dbi, &stat)) != 0)
 		rc = store_fail(rc, "%s", store_db_name(walk->db));
 	if (rc == 0 && stat.ms_entries != walk->rows)
@@ -172,8 +227,25 @@ copy_to_nowhere(MDB_env *env)
 	return rc == 0 ? 0 : store_fail(rc, "damaged: a compact copy fails");
 }
 
+static int
+walk_all(struct walk *walk, const MDB_dbi dbi[STORE_DB_COUNT])
+{
+	uint32_t skip = walk->findings != NULL ? walk->findings->skip : 0;
+	int rc = 0;
+
+	for (int db = 0; rc == 0 && db < STORE_DB_COUNT; db++) {
+		walk->db = (enum store_db)db;
+		if ((skip & 1u << db) == 0)
+			rc = found(walk, walk_database(walk, dbi[db]));
+	}
+	if (rc == 0 && (skip & 1u << STORE_DB_EVENT) == 0)
+		rc = found(walk, check_ring(walk->meta, walk->report->rows[STORE_DB_EVENT]));
+	return rc;
+}
+
 int
-store_walk(MDB_env *env, const struct store_meta *meta, const MDB_dbi dbi[STORE_DB_COUNT], struct store_report *report)
+store_walk(MDB_env *env, const struct store_meta *meta, const MDB_dbi dbi[STORE_DB_COUNT], struct store_report *report,
+    struct store_findings *findings)
 {
 	struct walk *walk = calloc(1, sizeof(*walk));
 	int rc;
@@ -182,18 +254,20 @@ store_walk(MDB_env *env, const struct store_meta *meta, const MDB_dbi dbi[STORE_
 		return stash__fail(STASH_E_NOMEM, "no memory to look at the store");
 	walk->meta = meta;
 	walk->report = report;
+	walk->findings = findings;
 	rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &walk->txn);
 	if (rc != 0) {
 		free(walk);
 		return store_fail(rc, "can't begin a read");
 	}
-	for (int db = 0; rc == 0 && db < STORE_DB_COUNT; db++) {
-		walk->db = (enum store_db)db;
-		rc = walk_database(walk, dbi[db]);
-	}
-	if (rc == 0)
-		rc = check_ring(meta, report->rows[STORE_DB_EVENT]);
+	report->txn = mdb_txn_id(walk->txn);
+	rc = walk_all(walk, dbi);
 	mdb_txn_abort(walk->txn);
+	if (findings != NULL)
+		findings->db = STORE_DB_COUNT; /* pages that belong to none */
+	/* It repeats, and less clearly, what was found already. */
+	if (rc == 0 && (findings == NULL || findings->count == 0))
+		rc = found(walk, copy_to_nowhere(env));
 	free(walk);
-	return rc == 0 ? copy_to_nowhere(env) : rc;
+	return rc;
 }

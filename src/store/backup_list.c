@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * backup_list.c: the list of a store's backups, in its directory: a line for each, "TIME PATH", the newest last.  It is
+ * written as a whole under another name; what isn't there any more is left out then.  It is for finding them only:
+ * whether one is good is asked of the backup itself.
+ */
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bsd/string.h>
+
+#include <stash/error.h>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "store/backup.h"
+#include "store/env.h"
+
+#define KEPT 100 /* the newest so many are noted */
+
+struct list {
+	char *paths[KEPT];
+	char *times[KEPT];
+	size_t count;
+};
+
+static void
+list_free(struct list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free(list->paths[i]);
+		free(list->times[i]);
+	}
+	list->count = 0;
+}
+
+static void
+list_add(struct list *list, const char *time, const char *path)
+{
+	if (list->count == KEPT) {
+		free(list->paths[0]);
+		free(list->times[0]);
+		memmove(list->paths, list->paths + 1, (KEPT - 1) * sizeof(list->paths[0]));
+		memmove(list->times, list->times + 1, (KEPT - 1) * sizeof(list->times[0]));
+		list->count--;
+	}
+	list->paths[list->count] = strdup(path);
+	list->times[list->count] = strdup(time);
+	if (list->paths[list->count] != NULL && list->times[list->count] != NULL)
+		list->count++;
+}
+
+/* Those whose files are there.  A list that can't be read is an empty one. */
+static void
+list_read(const char *dir, struct list *list)
+{
+	char path[STORE_PATH_ROOM], line[PATH_MAX + STORE_BACKUP_TIME + 2], *space;
+	FILE *file;
+
+	memset(list, 0, sizeof(*list));
+	if (store_path(path, dir, STORE_BACKUP_LIST) != 0 || (file = fopen(path, "re")) == NULL)
+		return;
+	while (fgets(line, sizeof(line), file) != NULL) {
+		line[strcspn(line, "\n")] = '\0';
+		space = strchr(line, ' ');
+		if (line[0] == '#' || space == NULL || space[1] != '/')
+			continue;
+		*space = '\0';
+		if (strlen(line) < STORE_BACKUP_TIME && access(space + 1, F_OK) == 0)
+			list_add(list, line, space + 1);
+	}
+	fclose(file);
+}
+
+static int
+list_write(const char *dir, const struct list *list)
+{
+	char path[STORE_PATH_ROOM], temporary[STORE_PATH_ROOM];
+	int rc = store_path(path, dir, STORE_BACKUP_LIST), bad;
+	FILE *file;
+
+	if (rc == 0)
+		rc = store_path(temporary, dir, STORE_BACKUP_LIST ".new");
+	if (rc != 0)
+		return rc;
+	file = fopen(temporary, "we");
+	if (file == NULL)
+		return stash__fail_errno("%s: can't be made", temporary);
+	fputs("# Backups of this store. Written by stash-inspect backup.\n", file);
+	for (size_t i = 0; i < list->count; i++)
+		fprintf(file, "%s %s\n", list->times[i], list->paths[i]);
+	bad = fflush(file) != 0 || fsync(fileno(file)) != 0 ? errno : 0;
+	if (fclose(file) != 0 && bad == 0)
+		bad = errno;
+	if (bad == 0 && rename(temporary, path) != 0)
+		bad = errno;
+	if (bad != 0) {
+		unlink(temporary);
+		return store_fail(bad, "%s: can't be written", path);
+	}
+	return store_fsync_dir(dir);
+}
+
+int
+store_backup_note(const char *dir, const struct store_backup *backup)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	struct list list;
+
+	if (fd < 0)
+		return stash__fail_errno("%s", dir);
+	/* Two backups at once: one after the other writes the list. */
+	if (flock(fd, LOCK_EX) != 0) {
+		rc = stash__fail_errno("%s: can't be locked", dir);
+	} else {
+		list_read(dir, &list);
+		list_add(&list, backup->made, backup->path);
+		rc = list_write(dir, &list);
+		list_free(&list);
+	}
+	close(fd);
+	return rc;
+}
+
+int
+store_backup_each(
+    const char *dir, const uint8_t id[STORE_ID_LEN], int (*fn)(void *arg, const struct store_backup *), void *arg)
+{
+	struct store_backup *backup = malloc(sizeof(*backup));
+	struct list list;
+	struct stat st;
+	int rc = 0;
+
+	if (backup == NULL)
+		return stash__fail(STASH_E_NOMEM, "no memory for a backup");
+	list_read(dir, &list);
+	for (size_t i = list.count; i > 0 && rc == 0; i--) {
+		if (store_backup_read(list.paths[i - 1], NULL, backup) == 0 && backup->has_info &&
+		    memcmp(backup->id, id, STORE_ID_LEN) == 0 && stat(backup->path, &st) == 0 &&
+		    (uint64_t)st.st_size == backup->bytes)
+			rc = fn(arg, backup);
+	}
+	list_free(&list);
+	free(backup);
+	return rc;
+}
+
+static int
+take(void *arg, const struct store_backup *backup)
+{
+	*(struct store_backup *)arg = *backup;
+	return 1;
+}
+
+/* Without what would change the line that it stands in. */
+static void
+quote(char *to, size_t size, const char *path)
+{
+	stash__escape(to, size, path, strlen(path));
+}
+
+const char *
+store_backup_advice(const char *dir, char text[STORE_ADVICE_MAX])
+{
+	struct store_backup *newest = calloc(1, sizeof(*newest));
+	struct stash__info info;
+	char where[160];
+	int rc = newest == NULL ? STASH_E_NOMEM : stash__info_read(dir, &info);
+
+	quote(where, sizeof(where), dir);
+	if (rc == 0)
+		rc = store_backup_each(dir, info.id, take, newest);
+	if (rc == 1) {
+		char path[250];
+
+		quote(path, sizeof(path), newest->path);
+		snprintf(text, STORE_ADVICE_MAX, "Restore the newest backup, of %s: stashctl -d %s restore %s",
+		    newest->made, where, path);
+	} else {
+		snprintf(text, STORE_ADVICE_MAX,
+		    "There is no backup that is known here; restore another one: stashctl -d %s restore BACKUP; or have it "
+		    "set aside and begin with an empty store: stashctl -d %s restore --empty",
+		    where, where);
+	}
+	free(newest);
+	return text;
+}
