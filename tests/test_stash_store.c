@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sock.h"
 #include "shm/bell.h"
+#include "stash/exchange.h"
 #include "store/store.h"
 #include "testlib_stash.h"
 
@@ -174,50 +175,132 @@ START_TEST(test_slot_of_another_store_is_refused)
 	begin_dead();
 	change_file("w.in", offsetof(struct stash__in_page, store_id), "another store...", STASH__ID);
 	ck_assert_int_eq(th_start_refused(&st), STASH_E_CORRUPT);
-	ck_assert_ptr_nonnull(strstr(st.text, "keep the slots"));
-	ck_assert_ptr_nonnull(strstr(st.text, "discard the slots"));
+	ck_assert_ptr_nonnull(strstr(st.text, "put back the store"));
+	ck_assert_ptr_nonnull(strstr(st.text, "discard-slots"));
+	ck_assert_ptr_null(strstr(st.text, "keep-slots"));
 	ck_assert_ptr_nonnull(strstr(st.text, "slot of w"));
 	th_worker_close(&w);
 	th_end(&st);
 }
 END_TEST
 
-/* The store goes back in time: a copy of before is put in its place. */
-START_TEST(test_store_that_went_back_is_refused)
+/* A copy of the store in another place, while no stash runs. */
+static void
+copy_store(const char *to)
 {
-	char cmd[700];
+	char from[700];
+	size_t len;
+	char *copy;
+	FILE *f;
 
+	snprintf(from, sizeof from, "%s/data.mdb", st.dir);
+	copy = t_read_file(from, &len);
+	f = fopen(to, "we");
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(copy, 1, len, f), len);
+	ck_assert_int_eq(fclose(f), 0);
+	free(copy);
+}
+
+static void
+put_store(const char *from)
+{
+	char to[700];
+
+	snprintf(to, sizeof to, "%s/data.mdb", st.dir);
+	ck_assert_int_eq(rename(from, to), 0);
+}
+
+/* The store goes back in time: a copy of before is put in its place. */
+static void
+begin_older(void)
+{
 	begin();
-	th_kill(&st);
-	snprintf(cmd, sizeof cmd, "%s/data.mdb", st.dir);
-	ck_assert_int_eq(rename(cmd, t_path("older.mdb")), 0);
-	{
-		size_t len;
-		char *copy = t_read_file(t_path("older.mdb"), &len);
-		FILE *f = fopen(cmd, "we");
-
-		ck_assert_ptr_nonnull(f);
-		ck_assert_uint_eq(fwrite(copy, 1, len, f), len);
-		fclose(f);
-		free(copy);
-	}
-	th_start(&st);
 	th_open(&st, &w, "w");
 	th_live(&w);
-	th_entry(&w, "state", NULL, 0);
+	th_entry(&w, "first", NULL, 0);
 	th_durable(&w, 1);
 	th_kill(&st);
-	ck_assert_int_eq(rename(t_path("older.mdb"), cmd), 0);
+	copy_store(t_path("older.mdb"));
+	th_start(&st);
+	th_entry(&w, "state", NULL, 0);
+	th_durable(&w, 2);
+	th_kill(&st);
+	put_store(t_path("older.mdb"));
 	ck_assert_int_eq(th_start_refused(&st), STASH_E_CORRUPT);
-	ck_assert_ptr_nonnull(strstr(st.text, "discard the slots"));
-	/* Discarded, it starts, and the state is the older one: none. */
-	ck_assert_int_ge(t_remove_tree(st.slot_dir), 3);
+	ck_assert_ptr_nonnull(strstr(st.text, "keep-slots"));
+	ck_assert_ptr_nonnull(strstr(st.text, "discard-slots"));
+}
+
+START_TEST(test_store_that_went_back_is_refused)
+{
+	char aside[PATH_MAX];
+
+	begin_older();
+	/* Discarded, it starts, and the state is the older one. */
+	ck_assert_int_eq(stash__exchange_discard(st.run_dir, aside), 0);
+	ck_assert_int_ge(t_remove_tree(aside), 3);
 	th_start(&st);
 	th_worker_close(&w);
 	th_open(&st, &w, "w");
-	ck_assert_uint_eq(w.open_version, 0);
+	ck_assert_uint_eq(w.open_version, 1);
+	th_is(&w, "first");
 	th_worker_close(&w);
 	th_shutdown(&st);
+	th_end(&st);
+}
+END_TEST
+
+START_TEST(test_slots_are_kept_over_an_older_store)
+{
+	uint64_t seq, version;
+
+	begin_older();
+	ck_assert_int_eq(stash__exchange_keep(st.run_dir, &st.origin), 0);
+	th_start(&st);
+	th_is(&w, "state");
+	th_entry(&w, "next", NULL, 0);
+	th_durable(&w, 3);
+	th_kill(&st);
+	ck_assert_str_eq(th_stored(&st, "w", &seq, &version, NULL), "next");
+	ck_assert_uint_eq(seq, 3);
+	th_worker_close(&w);
+	th_end(&st);
+}
+END_TEST
+
+/* The other way round: the slot is of before, and must not be believed over what was stored since. */
+START_TEST(test_store_that_went_ahead_is_refused)
+{
+	begin();
+	th_open(&st, &w, "w");
+	th_live(&w);
+	for (uint64_t i = 1; i <= 3; i++) {
+		th_entry(&w, "later", NULL, 0);
+		th_durable(&w, i);
+	}
+	th_kill(&st);
+	copy_store(t_path("later.mdb"));
+	th_worker_close(&w);
+	ck_assert_int_ge(t_remove_tree(st.slot_dir), 3);
+	{
+		char path[700];
+
+		snprintf(path, sizeof path, "%s/data.mdb", st.dir);
+		ck_assert_int_eq(unlink(path), 0);
+	}
+	th_start(&st);
+	memset(&w, 0, sizeof w);
+	th_open(&st, &w, "w");
+	th_live(&w);
+	th_entry(&w, "other", NULL, 0);
+	th_durable(&w, 1);
+	th_kill(&st);
+	put_store(t_path("later.mdb"));
+	ck_assert_int_eq(th_start_refused(&st), STASH_E_CORRUPT);
+	ck_assert_ptr_nonnull(strstr(st.text, "earlier state than the store"));
+	ck_assert_ptr_nonnull(strstr(st.text, "discard-slots"));
+	th_worker_close(&w);
 	th_end(&st);
 }
 END_TEST
@@ -401,6 +484,8 @@ store_suite(void)
 	tcase_add_test(tc, test_slot_of_another_boot_is_deleted);
 	tcase_add_test(tc, test_slot_of_another_store_is_refused);
 	tcase_add_test(tc, test_store_that_went_back_is_refused);
+	tcase_add_test(tc, test_slots_are_kept_over_an_older_store);
+	tcase_add_test(tc, test_store_that_went_ahead_is_refused);
 	tcase_add_test(tc, test_half_made_slots_are_removed);
 	tcase_add_test(tc, test_second_stash_on_the_same_store);
 	tcase_add_test(tc, test_no_store);

@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -45,15 +46,22 @@ whose(const struct stash *s, const char *name)
 	return result;
 }
 
-/* The two ways out, when slots and store don't belong together. */
+/* The ways out, when slots and store don't belong together. */
 static int
-refuse(const struct stash *s, const char *name, const char *why)
+refuse(const struct stash *s, const char *name, const char *why, bool can_keep)
 {
+	char keep[300] = "";
+
+	if (can_keep)
+		snprintf(keep, sizeof keep,
+		    "Keep the slots, whose states take the place of the store's: stashctl -d %.150s "
+		    "keep-slots. Or ",
+		    s->options->dir);
 	return stash__fail(STASH_E_CORRUPT,
-	    "the slot of %s in %s/" STASH__SLOT_DIR " %s: the store in %s was exchanged, or restored from a copy. "
-	    "Either keep the slots: put the store back that they belong to; or discard the slots, and with them "
-	    "what is not in the store: delete %s/" STASH__SLOT_DIR,
-	    name, s->options->run_dir, why, s->options->dir, s->options->run_dir);
+	    "the slot of %.200s %s: the store in %.150s was exchanged, or restored from a copy. %s%siscard the slots, "
+	    "and with them what is not in the store: stashctl -d %.150s discard-slots. Or put back the store that "
+	    "they belong to",
+	    name, why, s->options->dir, keep, can_keep ? "d" : "D", s->options->dir);
 }
 
 static int
@@ -65,7 +73,7 @@ find(struct stash *s, const char *name)
 	if (found < 0)
 		return found;
 	if (found == STRANGE)
-		return refuse(s, name, "belongs to another store");
+		return refuse(s, name, "belongs to another store", false);
 	if (found != OURS) {
 		stash__slot_unlink(s, name);
 		return STASH_OK;
@@ -77,7 +85,9 @@ find(struct stash *s, const char *name)
 	if (result == STASH_OK)
 		result = stash__slot_load_stored(s, slot);
 	if (result == 1)
-		return refuse(s, name, "has a later state than the store");
+		return refuse(s, name, "has a later state than the store", true);
+	if (result == 2)
+		return refuse(s, name, "has an earlier state than the store", false);
 	return result < 0 ? stash__fail(result, "the slot of %s: %s", name, stash_errmsg()) : result;
 }
 

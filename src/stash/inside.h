@@ -18,6 +18,7 @@
  *   answer.c  how they are answered
  *   wait.c    those that are answered after a commit
  *   scan.c    rows for the supervisor and for tools
+ *   copy.c    a copy of the store, for a backup
  *
  * Two locks.  `watch': who has it polls and serves.  `table': everything in the structs below, unless said
  * otherwise; nobody has it while he waits for the disk or in poll.  Order: watch, table.
@@ -93,6 +94,7 @@ struct waiter {
 	char name[STASH_NAME_MAX + 1]; /* CLOSE */
 	bool keep;
 	struct store_scan scan; /* SCAN; `from' is an allocation */
+	int fd;			/* COPY: -1 when it was given on */
 };
 STAILQ_HEAD(waiters, waiter);
 
@@ -142,6 +144,15 @@ struct copy {
 	size_t room;
 };
 
+/* A copy of the store that is being made, or was the last one. */
+struct copying {
+	pthread_t thread;
+	bool started; /* there is a thread to be joined */
+	bool running;
+	int fd;
+	int64_t number; /* of the request */
+};
+
 struct stash {
 	const struct stash__stash_options *options;
 	int64_t fold_interval, commit_interval;
@@ -163,6 +174,7 @@ struct stash {
 	struct rows rows;
 	struct waiters waiters;
 	struct answers answers;
+	struct copying copying;
 	struct stash_buf message; /* being built */
 	unsigned char *packet;	  /* received; STASH__WIRE_MAX bytes */
 	int64_t round;		  /* T of the last round */
@@ -242,7 +254,7 @@ int stash__open(struct stash *, const char *name, bool persist, uint32_t history
 bool stash__slot_alive(const struct slot *); /* an incarnation isn't retired */
 /* What the store has of it: base, rows and stored places of a slot that is new, or only stored places. */
 int stash__slot_load(struct stash *, struct slot *, struct store_state *);
-/* 0; 1: the store is behind what the slot says that it has. */
+/* 0; 1: the store is behind what the slot says that it has; 2: it is ahead of all that the slot knows. */
 int stash__slot_load_stored(struct stash *, struct slot *);
 
 /* ---- channel.c ---- */
@@ -334,5 +346,11 @@ void stash__wait_free(struct waiters *);
 /* ---- scan.c: rows in a memfd ---- */
 int stash__scan(struct stash *, const struct store_scan *, int *memfd, struct store_slice *);
 int stash__dump(struct stash *, int *memfd, uint32_t *count);
+
+/* ---- copy.c ---- */
+/* Begins one; the file, which it closes, is its from here on, if this gives 0. */
+int stash__copy_begin(struct stash *, int64_t number, int fd);
+/* Ends it, and waits until it has ended; without the table lock. */
+void stash__copy_end(struct stash *);
 
 #endif

@@ -92,6 +92,8 @@ stash__slot_load_stored(struct stash *s, struct slot *slot)
 		return result;
 	if (slot->durable > number)
 		return 1;
+	if (number > slot->base.entry)
+		return 2;
 	stash__slot_set_durable(slot, number);
 	stash__slot_note(s, slot);
 	return store_get_cursors(s->store, slot->name, add_stored, slot);

@@ -86,9 +86,10 @@ stash__rows_begin(struct stash *s)
 		return result;
 	if (atomic_load(&r->in.page->durable) > r->number)
 		return stash__fail(STASH_E_CORRUPT,
-		    "%s/%s has later rows than the store in %s, which was exchanged or restored from a copy: put the "
-		    "right one back, or delete %s and %s",
-		    s->options->run_dir, STASH__ROWS_NAME, s->options->dir, STASH__ROWS_NAME, STASH__ROWS_IN);
+		    "%.200s/%s has later rows than the store in %.150s, which was exchanged, or restored from a copy. Keep "
+		    "them and the slots: stashctl -d %.150s keep-slots. Or discard them: stashctl -d %.150s discard-slots. "
+		    "Or put back the store that they belong to",
+		    s->options->run_dir, STASH__ROWS_NAME, s->options->dir, s->options->dir, s->options->dir);
 	r->head = atomic_load(&r->in.page->out_head);
 	atomic_store(&r->in.page->durable, r->number);
 	atomic_store(&r->in.page->stash_asleep, 0);

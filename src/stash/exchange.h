@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * exchange.h: the slots of this boot when their store was exchanged, or restored from a backup: a stash process
+ * refuses to start over the two, and the operator says which of them is right.  For whoever has the locks of the
+ * store, while no stashd runs.
+ */
+#ifndef STASH_STASH_EXCHANGE_H
+#define STASH_STASH_EXCHANGE_H
+
+#include <limits.h>
+#include <stdint.h>
+
+#include "shm/slot.h"
+
+/*
+ * Calls fn for each slot in the run directory that is of this boot and store (base: a copy of its fold; NULL: it can't
+ * be read), until it returns other than 0, which is returned.  No run directory: 0.
+ */
+int stash__exchange_each(const char *run_dir, const struct stash__origin *,
+    int (*fn)(void *arg, const char *name, const struct stash__base *base), void *arg);
+/*
+ * The slots are right: what they hold counts as not stored, so the next stash process stores it, over what the store
+ * has.  To be called before the store is exchanged, too: it never does harm.
+ */
+int stash__exchange_keep(const char *run_dir, const struct stash__origin *);
+/* The store is right: slots, and what goes with them, are moved to *aside, a directory within the run directory; ""
+ * if there was nothing.  Nothing is deleted before the next reboot. */
+int stash__exchange_discard(const char *run_dir, char aside[PATH_MAX]);
+
+#endif
