@@ -132,6 +132,13 @@ int stash__store_words(struct stash_store *store, const char *name, uint64_t *ve
 int stash__store_status(struct stash_store *store, struct stash__status_page *page);
 /* The database's figures; offline only: STASH_E_BUSY while a stash process has it. */
 int stash__store_stat(struct stash_store *store, struct store_stat *stat);
+/*
+ * A copy of the database to a regular file: from the stash process if a stashd runs (*online), else of the file itself.
+ * It isn't verified.
+ */
+int stash__store_copy(struct stash_store *store, int fd, int timeout_ms, bool *online);
+/* How many slots hold a state that isn't on the disk. */
+int stash__store_unsaved(struct stash_store *store, unsigned *count);
 const char *stash__store_dir(const struct stash_store *store);
 const struct stash__info *stash__store_info(const struct stash_store *store);
 

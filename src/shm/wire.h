@@ -117,6 +117,8 @@ enum stash__broker_wire {
 	/* name, incarnation (0: whichever runs) [sealed memfd: the state's bytes]: of a program that isn't linked;
 	 * answered when it is safe */
 	STASH__B_PUT = 46,
+	/* [regular file, for writing]: the store is copied to it, see S_COPY.  Answer: DONE */
+	STASH__B_COPY = 48,
 	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
 
 	/* answers */
@@ -187,6 +189,9 @@ enum stash__stash_wire {
 	 * answers DONE; exits with 0. With an error it goes on as before.  STASH_E_BUSY: some incarnation is not
 	 * retired */
 	STASH__S_SHUTDOWN = 9,
+	/* [regular file, for writing]: (disk) the store, as of one moment, is written to the file from its beginning.  One
+	 * at a time, else STASH_E_BUSY.  Nothing else waits for it.  Answer: DONE */
+	STASH__S_COPY = 10,
 
 	/* Unasked, number 0, once the store is open, all slots are folded and committed as far as that went:
 	 * error, text (without error: what was found, in words), incarnation (of the stash process), store id

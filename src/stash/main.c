@@ -68,7 +68,9 @@ static int
 open_store(struct stash *s)
 {
 	const struct stash__stash_options *o = s->options;
-	struct store_options options = { .map_bytes = o->map_bytes, .quota_bytes = o->quota_bytes };
+	struct store_options options = {
+		.map_bytes = o->map_bytes, .quota_bytes = o->quota_bytes, .validate = o->validate
+	};
 	struct stash__info info;
 	int result = stash__info_read(o->dir, &info);
 
@@ -176,6 +178,7 @@ end(struct stash *s)
 {
 	struct slot *slot, *next;
 
+	stash__copy_end(s);
 	RB_FOREACH_SAFE(slot, slots, &s->slots, next)
 		stash__slot_remove(s, slot);
 	stash__rows_end(s);

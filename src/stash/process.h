@@ -7,6 +7,7 @@
 #ifndef STASH_STASH_PROCESS_H
 #define STASH_STASH_PROCESS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define STASH__FOLD_INTERVAL_NS INT64_C(2000000)   /* how often slots with traffic are looked at */
@@ -21,7 +22,8 @@ struct stash__stash_options {
 	int64_t commit_interval_ns; /* 0: the default above; negative: no distance */
 	uint64_t deaths;	    /* of stash processes so far, for the status page */
 	int control;		    /* SEQPACKET to the supervisor */
-	int bell;    /* > 0: what HELLO of an earlier stash process gave: workers go on ringing it; else one is made */
+	int bell; /* > 0: what HELLO of an earlier stash process gave: workers go on ringing it; else one is made */
+	bool validate; /* look at all of the store first, whatever it says of its last user */
 	int lock_fd; /* > 0: the exclusive lock of the store is the caller's; else it is taken, and held until death */
 };
 

@@ -330,6 +330,25 @@ serve_sync(struct stash *s, struct request *r)
 		answer_done(s, r, result);
 }
 
+/* The file goes with the request: it is copied to when the next commit is over. */
+static void
+serve_copy(struct stash *s, struct request *r)
+{
+	struct waiter *w = NULL;
+	int result = check_end(r);
+
+	if (result == STASH_OK && r->fd < 0)
+		result = stash__fail(STASH_E_PROTO, "a copy of the store without a file for it");
+	if (result == STASH_OK && (w = stash__wait_add(s, STASH__S_COPY, r->number)) == NULL)
+		result = STASH_E_NOMEM;
+	if (result < 0) {
+		answer_done(s, r, result);
+		return;
+	}
+	w->fd = r->fd;
+	r->fd = -1;
+}
+
 static void
 serve_shutdown(struct stash *s, struct request *r)
 {
@@ -358,6 +377,7 @@ static void (*const handlers[])(struct stash *, struct request *) = {
 	[STASH__S_DUMP] = serve_dump,
 	[STASH__S_SYNC] = serve_sync,
 	[STASH__S_SHUTDOWN] = serve_shutdown,
+	[STASH__S_COPY] = serve_copy,
 };
 
 static void

@@ -23,6 +23,7 @@ stash__wait_add(struct stash *s, int64_t type, int64_t number)
 		return NULL;
 	}
 	w->type = type;
+	w->fd = -1;
 	w->number = number;
 	STAILQ_INSERT_TAIL(&s->waiters, w, link);
 	return w;
@@ -150,6 +151,14 @@ report(struct stash *s, struct waiter *w, int result)
 	case STASH__S_SHUTDOWN:
 		result = shut_down(s, result);
 		break;
+	case STASH__S_COPY:
+		if (result == STASH_OK)
+			result = stash__copy_begin(s, w->number, w->fd);
+		if (result == STASH_OK) {
+			w->fd = -1;
+			return STASH_OK; /* it answers when it is over */
+		}
+		break;
 	case STASH__WAIT_ALONE:
 		s->ending = true;
 		s->status_code = STASH__STASH_ALONE;
@@ -165,6 +174,8 @@ report(struct stash *s, struct waiter *w, int result)
 static void
 destroy(struct waiter *w)
 {
+	if (w->fd >= 0)
+		close(w->fd);
 	free((void *)(uintptr_t)w->scan.from);
 	free(w);
 }

@@ -291,6 +291,13 @@ on_put(struct peer *p, struct mail *m)
 }
 
 static void
+on_copy(struct peer *p, struct mail *m)
+{
+	if (stash_view_end(&m->view) == 0)
+		query_copy(p, m->number, m->nfds > 0 ? m->fds[0] : -1);
+}
+
+static void
 on_reload(struct peer *p, struct mail *m)
 {
 	bool dry_run = stash__view_range(&m->view, 0, 1) != 0;
@@ -389,6 +396,7 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_CANCEL] = on_cancel,
 		[STASH__B_RELOAD] = on_reload,
 		[STASH__B_PUT] = on_put,
+		[STASH__B_COPY] = on_copy,
 		[STASH__B_SHOW] = on_text,
 		[STASH__B_START_CHILD] = admin_on_start,
 		[STASH__B_TERMINATE_CHILD] = admin_on_child,

@@ -327,3 +327,27 @@ query_scan(struct peer *p, uint64_t number, int64_t db, const void *from, size_t
 		wait_free(wait);
 	}
 }
+
+static void
+on_copied(void *arg, int error, const char *text, struct mail *m)
+{
+	struct wait *wait = arg;
+
+	(void)m;
+	peer_done(wait->peer, wait->number, error, text, "");
+	wait_free(wait);
+}
+
+void
+query_copy(struct peer *p, uint64_t number, int fd)
+{
+	struct stashlink *k = &p->server->stash;
+	struct wait *wait = fd < 0 ? NULL : wait_create(p, WAIT_SCAN, STASH__B_COPY, number, NULL);
+
+	if (fd < 0) {
+		peer_done(p, number, STASH_E_PROTO, "a copy of the store without a file for it", "");
+	} else if (wait != NULL && stashlink_send(k, stashlink_begin(k, STASH__S_COPY), fd, on_copied, wait) == 0) {
+		peer_done(p, number, STASH_E_NOMEM, "the supervisor has no memory or no descriptor", "");
+		wait_free(wait);
+	}
+}

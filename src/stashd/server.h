@@ -36,6 +36,7 @@
 #include <stash/client.h>
 #include <stash/store.h>
 
+#include "base/error.h"
 #include "shm/format.h"
 #include "shm/rows.h"
 #include "shm/slot.h"
@@ -381,6 +382,7 @@ void query_which(struct peer *, uint64_t number, const char *path);
 void query_bounce(struct peer *, uint64_t number, const char *name);
 void query_kill(struct peer *, uint64_t number, const char *name, int signal);
 void query_scan(struct peer *, uint64_t number, int64_t db, const void *from, size_t from_len, int64_t rows);
+void query_copy(struct peer *, uint64_t number, int fd);
 /* To the machine, with a new id; the answer may come before this returns.  admin passes over, may be NULL. */
 void query_ask(struct peer *, int64_t type, uint64_t number, struct sup_request *, struct admin *);
 /* REPLY came out of the machine. */
@@ -524,7 +526,7 @@ struct server {
 	enum server_phase phase;
 	int64_t began_ns, stop_asked_ns;
 	int result; /* what stash_supervise() is to say */
-	char text[512], term[SUP_TERM_MAX];
+	char text[STASH__ERRMSG_MAX], term[SUP_TERM_MAX];
 
 	struct event_base *events;
 	struct event tick, due, signals;

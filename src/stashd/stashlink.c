@@ -25,6 +25,7 @@
 #define HEALTHY_NS (30 * STASH__NS_PER_MS) /* one that lived so long is followed at once */
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
+#define COMPLAIN_NS (60 * STASH__NS_PER_S)
 #define KEY "stash"
 
 static void retry_later(struct stashlink *);
@@ -43,6 +44,7 @@ become_stash(struct stashlink *k, int control)
 		.commit_interval_ns = c->commit_interval_ns == 0 ? -1 :
 								   c->commit_interval_ns, /* its 0 is its default */
 		.deaths = k->deaths,
+		.validate = k->suspect,
 		.control = control,
 		.bell = k->bell,
 	};
@@ -107,6 +109,15 @@ close_process(struct stashlink *k)
 	k->running = false;
 }
 
+/* What a damaged store does to who maps it: the next one doesn't before it was looked at. */
+static bool
+died_of_the_store(int status)
+{
+	int signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+
+	return signal == SIGBUS || signal == SIGSEGV || signal == SIGABRT || signal == SIGFPE || signal == SIGILL;
+}
+
 static void
 reap(struct stashlink *k, char *text, size_t size)
 {
@@ -115,8 +126,10 @@ reap(struct stashlink *k, char *text, size_t size)
 	proc_describe(-1, text, size);
 	if (k->adopted)
 		keep_reap(&k->server->keep, k->pid);
-	else if (waitid(P_PIDFD, (id_t)k->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0)
+	else if (waitid(P_PIDFD, (id_t)k->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
 		proc_describe(proc_wait_status(&info), text, size);
+		k->suspect = k->suspect || died_of_the_store(proc_wait_status(&info));
+	}
 }
 
 static void read_all(struct stashlink *);
@@ -204,7 +217,10 @@ on_hello(struct stashlink *k, struct mail *m)
 	else
 		error = stash__fail(error, "%s", text);
 	if (error < 0) {
-		stash__log(LOG_ERR, "the stash can't start: %s", stash_errmsg());
+		if (k->complained == 0 || stash__now_ns() - k->complained > COMPLAIN_NS) {
+			stash__log(LOG_ERR, "the stash can't start: %s", stash_errmsg());
+			k->complained = stash__now_ns();
+		}
 		/* At the first start this is the answer; later the store is there, and is tried until it is usable. */
 		if (!k->was_up && s->phase == SERVER_BOOT)
 			server_over(s, error, stash_errmsg());
@@ -212,6 +228,8 @@ on_hello(struct stashlink *k, struct mail *m)
 	}
 	snprintf(s->found, sizeof(s->found), "%s", text);
 	k->running = k->was_up = true;
+	k->suspect = false;
+	k->complained = 0;
 	takeover_stash_up(s);
 }
 
@@ -281,6 +299,7 @@ stashlink_init(struct stashlink *k, struct server *s, uint64_t first_number)
 	k->pidfd = k->control = k->bell = k->status_fd = -1;
 	k->outbox.fd = -1;
 	k->next_number = first_number;
+	k->suspect = true; /* whoever ran before this stashd: nobody here has looked at the store yet */
 	TAILQ_INIT(&k->requests);
 	evtimer_assign(&k->retry, s->events, on_retry, k);
 	return 0;
@@ -312,6 +331,7 @@ stashlink_adopt(struct stashlink *k, pid_t pid, const int fds[3])
 	watch(k);
 	/* Its hello may have been read by the last supervisor; the page is there as soon as it was said. */
 	fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC);
+	k->suspect = false;
 	if (fd >= 0 && take_status(k, fd) == 0)
 		k->running = k->was_up = true;
 	return 0;

@@ -32,6 +32,8 @@ struct stashlink {
 	bool running;				 /* it has said hello, or was found running */
 	bool was_up;				 /* some stash process has run since this supervisor began */
 	bool closing;				 /* told to end */
+	bool suspect;				 /* the next one looks at all of the store before it touches it */
+	int64_t complained;			 /* when it was last logged that none can start */
 	struct event readable, dead, retry;
 	struct outbox outbox;
 	TAILQ_HEAD(, stashlink_request) requests; /* unanswered, in order */

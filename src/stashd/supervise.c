@@ -87,8 +87,8 @@ fail_lock(const char *dir, const char *path, int error, pid_t other)
 }
 
 /* Held by keeper, supervisor and stash through one open description: free only when all of them are dead. */
-static int
-take_lock(const char *dir, struct pidfh **lock)
+int
+supervise_lock(const char *dir, struct pidfh **lock)
 {
 	int64_t deadline = stash__deadline_ns(LOCK_MS);
 	char path[PATH_MAX];
@@ -147,7 +147,7 @@ lock_and_run(struct server_job *job, const char *given)
 	int result = make_dir(given, dir);
 
 	if (result == 0)
-		result = take_lock(dir, &lock);
+		result = supervise_lock(dir, &lock);
 	if (result < 0)
 		return result;
 	job->dir = dir;

@@ -63,6 +63,10 @@ struct stash__supervise_config {
 	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };
 
+struct pidfh;
+/* The lock by which a directory has one stashd: STASH_E_BUSY names who has it.  Given back by pidfile_remove(). */
+int supervise_lock(const char *dir, struct pidfh **lock);
+
 /* The public options as settings. */
 int supervise_take_options(const struct stash_supervise_options *, struct stash__supervise_config *);
 
