@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * stash-inspect's commands, one file each, and what they share. They only look:
- * nothing here writes to a store, a slot or a worker, and each works with and
+ * stash-inspect's commands, one file each, and what they share. They only look
+ * (and copy): nothing here writes to a store, a slot or a worker, and each works with and
  * without a running stashd, and says which it was.
  */
 #ifndef STASH_INSPECT_INSPECT_H
@@ -15,8 +15,8 @@
 
 extern const struct tool_program stash_inspect;
 
-extern const struct tool_command inspect_events, inspect_health, inspect_history, inspect_list, inspect_registry,
-    inspect_show, inspect_stat, inspect_tree, inspect_whereis;
+extern const struct tool_command inspect_backup, inspect_check, inspect_events, inspect_health, inspect_history,
+    inspect_list, inspect_registry, inspect_show, inspect_stat, inspect_tree, inspect_whereis;
 
 /* ---- look.c ---- */
 

@@ -6,10 +6,12 @@
 #include "stash-inspect/inspect.h"
 
 static const struct tool_command *const commands[] = { &inspect_list, &inspect_tree, &inspect_show, &inspect_history,
-	&inspect_events, &inspect_registry, &inspect_whereis, &inspect_stat, &inspect_health, NULL };
+	&inspect_events, &inspect_registry, &inspect_whereis, &inspect_stat, &inspect_health, &inspect_check,
+	&inspect_backup, NULL };
 
 static const struct tool_option options[] = {
 	{ 'd', "dir", "DIR", "the store's directory; else $STASH_DIR, else /var/lib/stash" },
+	{ 't', "timeout", "SECONDS", "backup, check: how long stashd may take: 30, 10m, infinity" },
 	{ 'j', "json", NULL, "JSON, an object on each line" },
 	{ 'n', "lines", "N", "events: the newest N, 0 for all; else 50" },
 	{ 's', "since", "TIME", "events: of that long, as 10m" },

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * stashctl's commands, one file each, and what some of them share. They change
- * something, so each of them asks a running stashd: none touches a store.
+ * something, so each of them asks a running stashd: none touches a store, but for
+ * those that are for when no stashd runs, and take its locks.
  */
 #ifndef STASHCTL_CTL_H
 #define STASHCTL_CTL_H
@@ -14,6 +15,8 @@ extern const struct tool_program stashctl;
 
 extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_reload, ctl_restart,
     ctl_send, ctl_shutdown, ctl_wait;
+/* while no stashd runs */
+extern const struct tool_command ctl_discard_slots, ctl_keep_slots, ctl_restore;
 /* OTP's */
 extern const struct tool_command ctl_count_children, ctl_delete_child, ctl_get_childspec, ctl_restart_child,
     ctl_start_child, ctl_terminate_child, ctl_which_children;
