@@ -5,6 +5,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "testlib.h"
@@ -301,13 +302,23 @@ END_TEST
 
 enum { LONG = 60000 };
 
+/* Of this process: what others do on the machine doesn't count. */
+static int64_t
+processor_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+	return t.tv_sec * STASH__NS_PER_S + t.tv_nsec;
+}
+
 /* Accepted as it is; refused once one thing in its midst is wrong; all within a bound that tests can live with. */
 static void
 long_one(unsigned kinds, unsigned values, unsigned lost, bool (*spoil)(struct h_op *ops, size_t n))
 {
 	struct sim s = { .clients = 8, .kinds = kinds, .values = values, .lost = lost };
 	struct h_op *ops = calloc(LONG, sizeof *ops);
-	int64_t began = stash__now_ns();
+	int64_t began = processor_ns();
 	bool spoilt = false;
 
 	ck_assert_ptr_nonnull(ops);
@@ -317,7 +328,7 @@ long_one(unsigned kinds, unsigned values, unsigned lost, bool (*spoil)(struct h_
 		spoilt = spoil(&ops[i], 50);
 	ck_assert(spoilt);
 	ck_assert_int_eq(verdict(ops, LONG), LINEAR_NO);
-	ck_assert_int_lt(stash__now_ns() - began, 10 * t_patience() * STASH__NS_PER_S);
+	ck_assert_int_lt(processor_ns() - began, 10 * t_patience() * STASH__NS_PER_S);
 	free(ops);
 }
 
