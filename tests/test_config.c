@@ -153,6 +153,25 @@ START_TEST(every_key_of_the_store_reaches_its_field)
 }
 END_TEST
 
+START_TEST(users_are_names_or_numbers)
+{
+	const struct stash__supervise_config *s;
+
+	good(store("allow_users = (\"root\", 1000, 4294967294); allow_groups = [\"root\"]; read_only_users = ( );"));
+	s = conf_store(parsed);
+	ck_assert_uint_eq(s->access.users.n, 3);
+	ck_assert_uint_eq(s->access.users.ids[0], 0);
+	ck_assert_uint_eq(s->access.users.ids[1], 1000);
+	ck_assert_uint_eq(s->access.users.ids[2], UINT32_MAX - 1);
+	ck_assert_uint_eq(s->access.groups.n, 1);
+	ck_assert_uint_eq(s->access.groups.ids[0], 0);
+	ck_assert_uint_eq(s->access.readers.n, 0);
+	ck_assert(access_any(&s->access));
+	good(store(""));
+	ck_assert(!access_any(&conf_store(parsed)->access));
+}
+END_TEST
+
 START_TEST(a_tree_is_nested_and_keeps_its_order)
 {
 	const struct stash_supervisor_spec *tree = good(
@@ -368,6 +387,17 @@ static const struct mistake in_store[] = {
 	{ "run_dir = \"tmp\";", "run_dir: \"tmp\" must be an absolute path, in quotes" },
 	{ "run_dir = \"\";", "run_dir: is empty; it must be an absolute path, in quotes" },
 	{ "history = 65536;", "history: 65536 is out of range; 0 to 65535 is allowed" },
+	{ "allow_users = \"root\";",
+	    "allow_users: must be a list of users, names or numbers, (\"web\", 1000); this is text" },
+	{ "allow_users = (\"no such one\");",
+	    "allow_users: there is no user \"no such one\" on this system; add it, or take it out" },
+	{ "allow_groups = (\"no such one\");",
+	    "allow_groups: there is no group \"no such one\" on this system; add it, or take it out" },
+	{ "read_only_users = (1, 4294967295L);",
+	    "read_only_users: 4294967295 is out of range; 0 to 4294967294 is allowed" },
+	{ "allow_groups = (-1);", "allow_groups: -1 is out of range; 0 to 4294967294 is allowed" },
+	{ "allow_users = (true);",
+	    "allow_users: must be a list of users, names or numbers, (\"web\", 1000); there is a boolean in it" },
 	{ "siz = 1;", "siz: unknown key; did you mean \"size\"?" },
 	{ "id = \"x\";", "id: is a key of a child, not of store; take it out here" },
 };
@@ -532,6 +562,7 @@ config_suite(void)
 	tcase_add_test(right, what_is_left_out_is_default);
 	tcase_add_test(right, every_key_of_a_worker_reaches_its_field);
 	tcase_add_test(right, every_key_of_the_store_reaches_its_field);
+	tcase_add_test(right, users_are_names_or_numbers);
 	tcase_add_test(right, a_tree_is_nested_and_keeps_its_order);
 	tcase_add_test(right, what_is_written_counts_as_written);
 	tcase_add_test(right, durations_have_units);

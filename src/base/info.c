@@ -235,6 +235,38 @@ parse(const char *path, char *text, struct stash__info *info)
 	return 0;
 }
 
+/* A file and nothing else: neither a link, nor a pipe that would be waited for.  NULL: the thread's message. */
+static FILE *
+open_info(const char *path, int *rc)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+	FILE *file;
+
+	if (fd < 0 && (errno == ENOENT || errno == ENOTDIR)) {
+		*rc = stash__fail(
+		    STASH_E_NOENT, "%s: there is none: no store in this directory; stashd makes it", path);
+		return NULL;
+	}
+	if (fd < 0 && errno != ELOOP) {
+		*rc = stash__fail_errno("%s: can't be opened", path);
+		return NULL;
+	}
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		*rc = stash__fail(STASH_E_ACCES, "%s: isn't a file: somebody has put %s in its place; put it back",
+		    path, fd < 0 ? "a symbolic link" : "something else");
+		if (fd >= 0)
+			close(fd);
+		return NULL;
+	}
+	file = fdopen(fd, "r");
+	if (file == NULL) {
+		*rc = stash__fail(STASH_E_NOMEM, "%s: no memory to read it", path);
+		close(fd);
+	}
+	return file;
+}
+
 int
 stash__info_read(const char *dir, struct stash__info *info)
 {
@@ -247,12 +279,9 @@ stash__info_read(const char *dir, struct stash__info *info)
 	memset(info, 0, sizeof(*info));
 	if (rc != 0)
 		return rc;
-	file = fopen(path, "re");
-	if (file == NULL && (errno == ENOENT || errno == ENOTDIR))
-		return stash__fail(
-		    STASH_E_NOENT, "%s: there is none: no store in this directory; stashd makes it", path);
+	file = open_info(path, &rc);
 	if (file == NULL)
-		return stash__fail_errno("%s: can't be opened", path);
+		return rc;
 	len = fread(text, 1, sizeof(text) - 1, file);
 	failed = ferror(file) != 0;
 	fclose(file);

@@ -101,7 +101,7 @@ create(void)
 
 	if (c == NULL)
 		return NULL;
-	c->sock = c->bell = c->epoll = c->timer = -1;
+	c->sock = c->bell = c->epoll = c->timer = c->lines = -1;
 	c->next_ref = c->next_request = 1;
 	TAILQ_INIT(&c->askeds);
 	TAILQ_INIT(&c->routes);
@@ -186,7 +186,7 @@ stash_client_close(struct stash_client *c)
 		stash__link_close(c);
 		stash__copy_free(&c->copy);
 	}
-	for (int *fd = (int[]){ c->bell, c->epoll, c->timer, -2 }; *fd != -2; fd++)
+	for (int *fd = (int[]){ c->bell, c->epoll, c->timer, c->lines, -2 }; *fd != -2; fd++)
 		if (ours && *fd >= 0)
 			close(*fd);
 	if (c->alive != NULL)
@@ -243,6 +243,8 @@ stash_client_fd(struct stash_client *c)
 	result = watch(c->epoll, c->bell);
 	if (result == STASH_OK)
 		result = watch(c->epoll, c->timer);
+	if (result == STASH_OK && c->lines >= 0)
+		result = watch(c->epoll, c->lines);
 	if (result == STASH_OK && c->sock >= 0)
 		result = watch(c->epoll, c->sock);
 	if (result < 0) {

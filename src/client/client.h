@@ -6,6 +6,7 @@
  *   link.c    the broker socket: hello, requests and their answers, the way to the next supervisor
  *   route.c   a name's channel: opened on first use, presented to each new supervisor, over when it is marked down
  *   call.c    open calls and their replies
+ *   line.c    bells of a client of another user
  *   wait.c    looking, spinning, sleeping: the one place where a client waits
  *   send.c    casts; admin.c, reload.c: what the supervisor is asked; children.c: OTP's requests among that
  *   put.c     a state for a program that isn't linked
@@ -47,7 +48,8 @@ struct route {
 	uint64_t request; /* the OPEN or PRESENT that is under way; 0: none */
 	struct stash__channel channel;
 	int memfd; /* to be presented again */
-	int bell;  /* the worker's */
+	int bell;  /* the worker's, */
+	bool line; /* or this side's end of a line, of a client of another user */
 	const struct stash__bell_page *page;
 	uint64_t req_tail, req_count, rep_head;
 	uint64_t drained; /* bytes of replies taken since the worker was last looked at */
@@ -116,8 +118,11 @@ struct stash_client {
 	int64_t wait_ns;
 
 	int sock, bell, epoll, timer;
+	bool has_lines; /* as this stashd says: it is another user's */
+	int lines;	/* an epoll descriptor with the routes' lines; -1: there never was one */
 	enum link_state link;
-	int hello_error;    /* the supervisor's refusal */
+	int hello_error; /* the supervisor's refusal, and its sentence */
+	char hello_why[STASH__ERRMSG_MAX];
 	int32_t supervisor; /* its pid */
 	int64_t retry_at, lost_at;
 	bool nobody; /* at the last try nobody listened: there is no stashd */
@@ -197,6 +202,17 @@ void stash__route_over(struct stash_client *, struct route *, int error, const c
 void stash__route_free_all(struct stash_client *);
 /* Sends calls that waited for the channel or for room in it. */
 void stash__route_flush(struct stash_client *, struct route *);
+
+/* ---- line.c ---- */
+/* The supervisor has said that each channel has a line in place of bells. */
+int stash__lines_begin(struct stash_client *);
+/* Takes the end of a new line, or lets go of it. */
+int stash__line_watch(struct stash_client *, struct route *, int end);
+void stash__line_drop(struct stash_client *, struct route *);
+void stash__lines_clear(struct stash_client *);
+/* Rings the worker; only if it sleeps, behind a full fence. */
+void stash__route_ring(const struct route *);
+void stash__route_wake(const struct route *);
 
 /* ---- call.c ---- */
 struct call *stash__call_by_number(struct stash_client *, const struct route *, uint64_t number);

@@ -214,6 +214,14 @@ ask_again(struct stash_client *c)
 
 /* ---- in ---- */
 
+/* What is received behind it has messages of its own, so the sentence is kept. */
+static void
+refused(struct stash_client *c, int error, const char *why)
+{
+	c->hello_error = error;
+	strlcpy(c->hello_why, why, sizeof c->hello_why);
+}
+
 static void
 on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
 {
@@ -222,18 +230,26 @@ on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
 	int64_t version = stash_view_int(v);
 	size_t id_len = 0;
 	const void *id = stash_view_bytes(v, &id_len);
+	bool lines;
 
 	c->supervisor = (int32_t)stash_view_int(v);
 	c->spin_ns = stash_view_int(v);
 	if (error < 0) {
-		c->hello_error = stash__fail(error, "%s", text);
+		refused(c, error, text);
 		return;
 	}
+	lines = v->left > 0 && stash_view_int(v) == 1;
 	if (v->error != 0 || version != STASH__WIRE_VERSION || id_len != STASH__ID || nfds < 1) {
-		c->hello_error = stash__fail(
+		(void)stash__fail(
 		    STASH_E_FORMAT, "stashd on %s speaks another version of the socket's protocol", c->dir);
+		refused(c, STASH_E_FORMAT, stash_errmsg());
 		return;
 	}
+	if (lines && stash__lines_begin(c) < 0) {
+		refused(c, STASH_E_SYSTEM, stash_errmsg());
+		return;
+	}
+	c->has_lines = lines;
 	memcpy(c->store_id, id, STASH__ID);
 	if (c->status == NULL)
 		c->status = stash__status_page_map(fds[0], false);
@@ -337,7 +353,7 @@ stash__link_open(struct stash_client *c, int64_t deadline)
 		return result;
 	result = stash__wait(c, deadline, is_up, NULL);
 	if (c->hello_error < 0)
-		return c->hello_error;
+		return stash__fail(c->hello_error, "%s", c->hello_why);
 	if (result < 0 || c->link != LINK_UP)
 		return stash__fail(
 		    STASH_E_DOWN, "stashd on %s doesn't answer: its supervisor is being replaced, or stopped", c->dir);

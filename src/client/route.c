@@ -15,7 +15,6 @@
 #include "base/name.h"
 #include "base/point.h"
 #include "client/client.h"
-#include "shm/bell.h"
 #include "shm/slot.h"
 #include "shm/wire.h"
 
@@ -65,23 +64,22 @@ create(struct stash_client *c, const char *name)
 }
 
 static void
-release(struct route *r)
+release(struct stash_client *c, struct route *r)
 {
 	stash__channel_unmap(&r->channel);
 	stash__bell_page_unmap((struct stash__bell_page *)(uintptr_t)r->page);
 	r->page = NULL;
 	if (r->memfd >= 0)
 		close(r->memfd);
-	if (r->bell >= 0)
-		close(r->bell);
-	r->memfd = r->bell = -1;
+	r->memfd = -1;
+	stash__line_drop(c, r);
 }
 
 static void
 destroy(struct stash_client *c, struct route *r)
 {
 	TAILQ_REMOVE(&c->routes, r, link);
-	release(r);
+	release(c, r);
 	free(r->unsent);
 	free(r);
 }
@@ -164,7 +162,7 @@ end(struct stash_client *c, struct route *r, int error, const char *why)
 	r->state = ROUTE_OVER;
 	r->error = error;
 	strlcpy(r->why, why, sizeof r->why);
-	release(r);
+	release(c, r);
 	LIST_FOREACH_SAFE(call, &c->open, open, next)
 		if (call->route == r)
 			stash__call_finish(c, call, error, 0, why, strlen(why));
@@ -217,6 +215,21 @@ take_page(struct route *r, int fd)
 	return STASH_OK;
 }
 
+/* The worker's bell, or this side's end of a line. */
+static int
+take_bell(struct stash_client *c, struct route *r, int *fds, int i)
+{
+	int result = STASH_OK;
+
+	if (c->has_lines)
+		result = stash__line_watch(c, r, fds[i]);
+	else
+		stash__line_drop(c, r);
+	if (result == STASH_OK)
+		r->bell = take_fd(fds, i);
+	return result;
+}
+
 /* The channel of a name that was asked for: [memfd, worker's bell, bell page]. */
 static int
 opened(struct stash_client *c, struct route *r, int *fds, int nfds)
@@ -228,10 +241,11 @@ opened(struct stash_client *c, struct route *r, int *fds, int nfds)
 	result = stash__channel_map(&r->channel, fds[0]);
 	if (result == STASH_OK)
 		result = take_page(r, fds[2]);
+	if (result == STASH_OK)
+		result = take_bell(c, r, fds, 1);
 	if (result < 0)
 		return result;
 	r->memfd = take_fd(fds, 0);
-	r->bell = take_fd(fds, 1);
 	r->state = ROUTE_UP;
 	atomic_store(&r->channel.page->client_core, c->core);
 	if (c->polled)
@@ -240,21 +254,22 @@ opened(struct stash_client *c, struct route *r, int *fds, int nfds)
 	return STASH_OK;
 }
 
-/* A channel that was presented is known: [worker's bell, bell page]. */
+/* A channel that was presented is known: [worker's bell, bell page]; a line may be the one it had. */
 static int
-confirmed(struct route *r, int *fds, int nfds)
+confirmed(struct stash_client *c, struct route *r, int *fds, int nfds)
 {
+	bool kept = r->line && nfds == 1;
 	int result;
 
-	if (nfds != 2)
+	if (nfds != 2 && !kept)
 		return stash__fail(
 		    STASH_E_PROTO, "the supervisor's word on the channel to %s lacks descriptors", r->name);
-	result = take_page(r, fds[1]);
+	result = take_page(r, fds[nfds - 1]);
+	if (result == STASH_OK && !kept)
+		result = take_bell(c, r, fds, 0);
 	if (result < 0)
 		return result;
-	close(r->bell);
-	r->bell = take_fd(fds, 0);
-	stash__bell_ring(r->bell); /* what was sent meanwhile may not have been rung for */
+	stash__route_ring(r); /* what was sent meanwhile may not have been rung for */
 	return STASH_OK;
 }
 
@@ -273,7 +288,7 @@ stash__route_answer(struct stash_client *c, uint64_t request, struct stash_view 
 	r->request = 0;
 	result = error;
 	if (error == STASH_OK)
-		result = r->state == ROUTE_OPENING ? opened(c, r, fds, nfds) : confirmed(r, fds, nfds);
+		result = r->state == ROUTE_OPENING ? opened(c, r, fds, nfds) : confirmed(c, r, fds, nfds);
 	if (result < 0)
 		stash__route_over(c, r, result, error < 0 ? text : stash_errmsg());
 }
@@ -318,15 +333,15 @@ stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const
 {
 	int result = stash__request_write(&r->channel, &r->req_tail, r->req_count + 1, kind, tag, data, len, deadline);
 
-	(void)c;
 	if (result < 0)
 		return result;
+	(void)c;
 	STASH_POINT("client_before_tail");
 	r->req_count++;
 	stash__request_publish(&r->channel, r->req_tail);
 	STASH_POINT("client_after_tail");
 	r->drained = 0; /* this look serves for the room made as well */
-	stash__bell_wake(&r->page->asleep, r->bell);
+	stash__route_wake(r);
 	/* Behind the fence: who marks it down before this look may not have seen the message, who does so after
 	 * it has.  A call learns it from its reply, or from the mark that the next drain finds behind all replies. */
 	if (kind != STASH_MSG_CALL && atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) != 0)
@@ -392,7 +407,7 @@ stash__route_drain(struct stash_client *c, struct route *r)
 
 	if (r->drained >= r->channel.ring_bytes / 4) {
 		r->drained = 0;
-		stash__bell_wake(&r->page->asleep, r->bell);
+		stash__route_wake(r);
 	}
 	if (result == STASH_E_PROTO) {
 		strlcpy(why, stash_errmsg(), sizeof why);

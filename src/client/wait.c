@@ -36,7 +36,7 @@ wake_workers(struct stash_client *c)
 			continue;
 		r->drained = 0;
 		if (atomic_load_explicit(&r->page->asleep, memory_order_relaxed) != 0)
-			stash__bell_ring(r->bell);
+			stash__route_ring(r);
 	}
 }
 
@@ -133,6 +133,7 @@ spin(struct stash_client *c)
 static bool
 sleep_once(struct stash_client *c, int64_t deadline, bool (*done)(struct stash_client *, void *arg), void *arg)
 {
+	const int others[] = { c->sock, c->lines, -1 };
 	int64_t due = stash__link_due(c), expire = stash__call_expire(c);
 	bool over;
 	int mask = 0;
@@ -146,7 +147,9 @@ sleep_once(struct stash_client *c, int64_t deadline, bool (*done)(struct stash_c
 	(void)drain_all(c);
 	over = done(c, arg);
 	if (!over)
-		mask = stash__bell_poll(c->bell, c->sock, -1, deadline);
+		mask = stash__bell_poll_more(c->bell, others, deadline);
+	if (mask & 4)
+		stash__lines_clear(c);
 	if (!c->polled)
 		stash__wait_asleep(c, 0);
 	if (mask & 2 || (!over && c->sock < 0 && stash__now_ns() >= due))

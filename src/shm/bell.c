@@ -6,7 +6,10 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -21,11 +24,23 @@ stash__bell_make(void)
 	return bell >= 0 ? bell : stash__fail_errno("cannot make a doorbell (eventfd)");
 }
 
+bool
+stash__bell_is_one(int fd)
+{
+	static const char eventfd_name[] = "anon_inode:[eventfd]";
+	char link[32], name[sizeof eventfd_name + 1];
+	ssize_t n;
+
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, name, sizeof name);
+	return n == sizeof eventfd_name - 1 && memcmp(name, eventfd_name, sizeof eventfd_name - 1) == 0;
+}
+
 void
 stash__bell_ring(int bell)
 {
-	/* The other side may have made it blocking; a counter of 2^64 - 2 would then hold us up, so it is never filled:
-	 * one more than that needs 2^64 rings without a read. */
+	/* Nobody fills it by ringing: that needs 2^64 rings without a read. Processes of one user could all the same,
+	 * by one write, but they could kill this one as well; those of others never get it (stash__line_make()). */
 	eventfd_t one = 1;
 	ssize_t n;
 
@@ -45,6 +60,40 @@ stash__bell_clear(int bell)
 	while (n < 0 && errno == EINTR);
 }
 
+/* ---- between users ---- */
+
+int
+stash__line_make(int ends[2])
+{
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) < 0)
+		return stash__fail_errno("cannot make a bell for a client of another user");
+	return STASH_OK;
+}
+
+void
+stash__line_ring(int end)
+{
+	ssize_t n;
+
+	/* Full: it rings already. The flags are this call's, not the descriptor's. */
+	do
+		n = send(end, "", 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+}
+
+bool
+stash__line_clear(int end)
+{
+	char rings[4096];
+	ssize_t n;
+
+	/* Once: what comes in faster than this wakes us again, as it would anyway. */
+	do
+		n = recv(end, rings, sizeof rings, MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
 /* What is left until the deadline; NULL for ever. */
 static const struct timespec *
 left(int64_t deadline, struct timespec *ts)
@@ -62,24 +111,31 @@ left(int64_t deadline, struct timespec *ts)
 }
 
 int
-stash__bell_poll(int bell, int other, int second, int64_t deadline)
+stash__bell_poll_more(int bell, const int others[3], int64_t deadline)
 {
-	struct pollfd fds[3] = { { bell, POLLIN, 0 }, { other, POLLIN, 0 }, { second, POLLIN, 0 } };
+	struct pollfd fds[4] = { { bell, POLLIN, 0 }, { others[0], POLLIN, 0 }, { others[1], POLLIN, 0 },
+		{ others[2], POLLIN, 0 } };
+	nfds_t n = others[2] >= 0 ? 4 : others[1] >= 0 ? 3 : 2;
 	struct timespec ts;
 	int mask = 0;
 
-	if (ppoll(fds, second >= 0 ? 3 : 2, left(deadline, &ts), NULL) <= 0)
+	if (ppoll(fds, n, left(deadline, &ts), NULL) <= 0)
 		return 0;
 	if (fds[0].revents != 0) {
 		/* POLLERR only when the counter overflows by a foreign hand: reading mends it. */
 		stash__bell_clear(bell);
 		mask |= 1;
 	}
-	if (fds[1].revents != 0)
-		mask |= 2;
-	if (second >= 0 && fds[2].revents != 0)
-		mask |= 4;
+	for (nfds_t i = 1; i < n; i++)
+		if (fds[i].revents != 0)
+			mask |= 1 << i;
 	return mask;
+}
+
+int
+stash__bell_poll(int bell, int other, int second, int64_t deadline)
+{
+	return stash__bell_poll_more(bell, (const int[3]){ other, second, -1 }, deadline);
 }
 
 uint32_t

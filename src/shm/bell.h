@@ -17,10 +17,19 @@
 
 #include "shm/format.h"
 
-int stash__bell_make(void); /* an eventfd, non-blocking, close-on-exec; or an error */
-void stash__bell_ring(
-    int bell); /* never blocks, whatever the other side did to the descriptor; errors mean that it rings already */
+int stash__bell_make(void);	 /* an eventfd, non-blocking, close-on-exec; or an error */
+bool stash__bell_is_one(int fd); /* whether it is an eventfd */
+void stash__bell_ring(int bell); /* errors mean that it rings already */
 void stash__bell_clear(int bell);
+
+/*
+ * Between users. An eventfd is one open description for all who have it: any of them can take rings that are meant for
+ * another, or fill it and make it block. So a client of another user has a line of its own: two ends of a socket, each
+ * side rings and is rung at its own. No write blocks, whatever the other side did to its end.
+ */
+int stash__line_make(int ends[2]);
+void stash__line_ring(int end);
+bool stash__line_clear(int end); /* false: the other end is closed; it would count as rung for ever */
 
 /* The waker's half, after the tail was moved. */
 static inline void
@@ -49,6 +58,8 @@ stash__bell_rise(stash__half *asleep)
  * in ns, INT64_MAX: none) has passed; a signal ends it too.  Clears the bell when it rang.  Returns a mask: 1
  * bell, 2 first, 4 second other; 0: time or signal. */
 int stash__bell_poll(int bell, int other, int second, int64_t deadline);
+/* The same with three others, of which each may be -1: 8 is the third. */
+int stash__bell_poll_more(int bell, const int others[3], int64_t deadline);
 
 /* The core that this thread runs on, from 1 up. */
 uint32_t stash__core(void);

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -94,6 +95,15 @@ allocate(int fd, uint64_t bytes, const char *name)
 	return STASH_OK;
 }
 
+/* A directory with a default list says by it who may read what is made there; the mode must not take it back. */
+static int
+share(int fd, int dirfd, const char *name)
+{
+	if (fgetxattr(dirfd, "system.posix_acl_default", NULL, 0) <= 0)
+		return STASH_OK;
+	return fchmod(fd, 0640) == 0 ? STASH_OK : stash__fail_errno("cannot set the mode of %s", name);
+}
+
 int
 stash__file_make(int dirfd, const char *name, uint64_t bytes)
 {
@@ -106,6 +116,8 @@ stash__file_make(int dirfd, const char *name, uint64_t bytes)
 	if (fd < 0)
 		return stash__fail_errno("cannot create %s in the run directory", temp);
 	result = allocate(fd, bytes, name);
+	if (result == STASH_OK)
+		result = share(fd, dirfd, name);
 	if (result < 0) {
 		(void)unlinkat(dirfd, temp, 0);
 		close(fd);

@@ -57,7 +57,7 @@ stash__rows_next(struct stash_view *view, struct stash__rows_row *row)
 static int
 open_file(int dirfd, const char *file, int flags)
 {
-	int fd = openat(dirfd, file, flags | O_CLOEXEC);
+	int fd = openat(dirfd, file, flags | O_CLOEXEC | O_NOFOLLOW);
 
 	if (fd >= 0)
 		return fd;

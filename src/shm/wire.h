@@ -31,8 +31,8 @@ enum stash__worker_wire {
 	STASH__W_START = 1,
 	/* the predecessor is retired: touch the base, run init */
 	STASH__W_GO = 2,
-	/* id (16 bytes), place, client gone (0/1), uid, pid, is a file (0/1) [channel, client's bell]: place's row is
-	 * in the base, or will be when the base has turned (new channel: zeros) */
+	/* id (16 bytes), place, client gone (0/1), uid, pid, enum stash__attach [channel, client's bell]: place's row
+	 * is in the base, or will be when the base has turned (new channel: zeros) */
 	STASH__W_ATTACH = 3,
 	/* id: its client is dead: handle what is published, drop replies, delete the row */
 	STASH__W_GONE = 4,
@@ -79,6 +79,13 @@ enum stash__worker_wire {
 	STASH__W_ASK_FIELDS = 61
 };
 
+/* Whose channel it is. */
+enum stash__attach {
+	STASH__ATTACH_CLIENT = 0, /* a memfd; the bell is the client's eventfd */
+	STASH__ATTACH_WAY = 1,	  /* another worker's, a file */
+	STASH__ATTACH_LINE = 2 /* of a client of another user: the bell is an end of a line, at which it rings, too */
+};
+
 /* ---- client or tool <-> supervisor (the broker socket) ---- */
 enum stash__broker_wire {
 	/* requests */
@@ -123,9 +130,12 @@ enum stash__broker_wire {
 
 	/* answers */
 
-	STASH__B_WELCOME = 64, /* error, text, version, store id, pid of the supervisor, spin_ns [status page] */
-	/* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell, bell page (ro)]; to PRESENT: id [worker's
-	 * bell, bell page]; with an error no more items and no descriptors */
+	/* error, text, version, store id, pid of the supervisor, spin_ns, lines (1: the client is another user's, and
+	 * has a line for each channel in place of both bells) [status page] */
+	STASH__B_WELCOME = 64,
+	/* error, text; to OPEN: id, ring_bytes [channel memfd, worker's bell or the client's end of the line, bell page
+	 * (ro)]; to PRESENT: id [worker's bell, bell page]; with a line: [bell page], the line stays, or [a new end,
+	 * bell page]; with an error no more items and no descriptors */
 	STASH__B_CHANNEL = 65,
 	STASH__B_PROCESS = 66,	 /* error, text, then one process (stash__pack_process) */
 	STASH__B_PROCESSES = 67, /* error, text, more (1: further messages follow), count, that many processes */

@@ -151,7 +151,7 @@ stash__answer_hello(struct stash *s, int error)
 	stash_buf_add_int(&s->message, s->nslots);
 	stash_buf_add_int(&s->message, found->clean);
 	stash_buf_add_int(&s->message, !found->same_boot);
-	fds[0] = openat(s->run_dir, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC);
+	fds[0] = openat(s->run_dir, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	fds[1] = s->bell;
 	if (fds[0] < 0)
 		stash__log(LOG_ERR, "cannot open the status page: %s", strerror(errno));

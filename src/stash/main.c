@@ -58,7 +58,7 @@ open_directories(struct stash *s)
 		return stash__fail_errno("cannot open the run directory %s", run_dir);
 	if (mkdirat(s->run_dir, STASH__SLOT_DIR, 0700) < 0 && errno != EEXIST)
 		return stash__fail_errno("cannot make %s/" STASH__SLOT_DIR, run_dir);
-	s->slot_dir = openat(s->run_dir, STASH__SLOT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->slot_dir = openat(s->run_dir, STASH__SLOT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->slot_dir < 0)
 		return stash__fail_errno("cannot open %s/" STASH__SLOT_DIR, run_dir);
 	return STASH_OK;
@@ -95,7 +95,7 @@ open_store(struct stash *s)
 static int
 open_status(struct stash *s)
 {
-	int fd = openat(s->run_dir, STASH__STATUS_NAME, O_RDWR | O_CLOEXEC), result = STASH_OK;
+	int fd = openat(s->run_dir, STASH__STATUS_NAME, O_RDWR | O_CLOEXEC | O_NOFOLLOW), result = STASH_OK;
 
 	if (fd >= 0) {
 		s->status = stash__status_page_map(fd, true);

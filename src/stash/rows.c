@@ -40,7 +40,7 @@ stash__rows_stored(struct stash *s, uint64_t *number)
 static int
 map_half(struct stash *s, const char *file, bool out)
 {
-	int fd = openat(s->run_dir, file, (out ? O_RDONLY : O_RDWR) | O_CLOEXEC), result;
+	int fd = openat(s->run_dir, file, (out ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOFOLLOW), result;
 
 	if (fd < 0)
 		return 1;

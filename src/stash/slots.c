@@ -111,7 +111,7 @@ stash__slot_file_open(const struct stash *s, const char *name, const char *half,
 	int fd;
 
 	stash__slot_file(file, name, half);
-	fd = openat(s->slot_dir, file, flags | O_CLOEXEC);
+	fd = openat(s->slot_dir, file, flags | O_CLOEXEC | O_NOFOLLOW);
 	return fd >= 0 ? fd : stash__fail_errno("cannot open %s in the slot directory", file);
 }
 

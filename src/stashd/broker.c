@@ -23,14 +23,21 @@ static int
 bind_socket(struct server *s, int fd)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	bool shared = access_any(&s->config->access);
+	struct stat st;
 	mode_t mask;
 	int result;
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "/proc/self/fd/%d/" STASH__SOCKET_NAME, s->run_fd);
-	/* Whoever has the directory's lock owns the name. */
+	/* Whoever has the directory's lock owns the name; but what isn't an old socket of ours is somebody's. */
+	if (fstatat(s->run_fd, STASH__SOCKET_NAME, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    (!S_ISSOCK(st.st_mode) || (st.st_uid != geteuid() && st.st_uid != 0)))
+		return stash__fail(STASH_E_ACCES,
+		    "%s/" STASH__SOCKET_NAME ": is no socket of stashd's: look whose it is, and remove it", s->run_dir);
 	if (unlinkat(s->run_fd, STASH__SOCKET_NAME, 0) < 0 && errno != ENOENT)
 		return stash__fail_errno("%s/" STASH__SOCKET_NAME ": can't be replaced", s->run_dir);
-	mask = umask(0177);
+	/* With users from outside anybody may ask; credentials decide. */
+	mask = umask(shared ? 0111 : 0177);
 	result = bind(fd, (struct sockaddr *)&address, sizeof(address));
 	(void)umask(mask);
 	if (result < 0 || listen(fd, BACKLOG) < 0)
@@ -57,17 +64,28 @@ broker_listen(struct server *s, int fd)
 	return 0;
 }
 
+static unsigned
+peers_of(const struct server *s, uint32_t uid)
+{
+	const struct peer *p;
+	unsigned n = 0;
+
+	TAILQ_FOREACH(p, &s->broker.peers, link)
+		n += p->uid == uid;
+	return n;
+}
+
 static void
 accept_one(struct server *s, int fd)
 {
-	struct ucred cred = { 0 };
-	socklen_t len = sizeof(cred);
+	uint32_t uid, pid;
+	unsigned access = access_of_socket(&s->config->access, fd, &uid, &pid);
 
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0) {
+	if ((access & ACCESS_OWN) == 0 && peers_of(s, uid) >= ACCESS_PEERS_MAX) {
 		close(fd);
 		return;
 	}
-	peer_create(s, fd, cred.uid, (uint32_t)cred.pid);
+	peer_create(s, fd, access, uid, pid);
 }
 
 static void

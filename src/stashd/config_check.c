@@ -11,7 +11,9 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <poll.h>
+#include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -188,6 +190,28 @@ conf_find_program(struct conf *conf, unsigned line, const char *program)
 		return path;
 	conf_mistaken(conf, line, "exec", "\"%s\" is no program that can be run", path == NULL ? program : path);
 	return NULL;
+}
+
+/* ---- users ---- */
+
+bool
+conf_find_user(const char *name, uint32_t *id)
+{
+	const struct passwd *user = getpwnam(name);
+
+	if (user != NULL)
+		*id = user->pw_uid;
+	return user != NULL;
+}
+
+bool
+conf_find_group(const char *name, uint32_t *id)
+{
+	const struct group *group = getgrnam(name);
+
+	if (group != NULL)
+		*id = group->gr_gid;
+	return group != NULL;
 }
 
 /* ---- modules ---- */

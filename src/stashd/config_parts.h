@@ -115,6 +115,8 @@ enum conf_type {
 	CONF_DIR,      /* text, an absolute path */
 	CONF_EXEC,     /* list of text */
 	CONF_ARGS,     /* list of text and numbers */
+	CONF_USERS,    /* list of names of users, or their numbers; struct access_ids */
+	CONF_GROUPS,   /* the same of groups */
 	CONF_BOOL,
 	CONF_NOT,  /* bool; the field is its opposite */
 	CONF_WORD, /* one of words */
@@ -175,5 +177,8 @@ extern const char conf_module_dir[];
 /* The absolute path of a module or a program, as the manual says where they are searched; NULL: a mistake was added. */
 const char *conf_find_module(struct conf *conf, unsigned line, const char *module);
 const char *conf_find_program(struct conf *conf, unsigned line, const char *program);
+/* The number of a user or a group; false: there is none of that name. */
+bool conf_find_user(const char *name, uint32_t *id);
+bool conf_find_group(const char *name, uint32_t *id);
 
 #endif

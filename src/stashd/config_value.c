@@ -110,6 +110,10 @@ wanted(const struct reading *r)
 		return "a list of texts, [\"PROGRAM\", \"ARGUMENT\"]";
 	case CONF_ARGS:
 		return "a list of texts and numbers, (\"a\", 1)";
+	case CONF_USERS:
+		return "a list of users, names or numbers, (\"web\", 1000)";
+	case CONF_GROUPS:
+		return "a list of groups, names or numbers, (\"web\", 1000)";
 	case CONF_BOOL:
 	case CONF_NOT:
 		return "true or false";
@@ -410,6 +414,57 @@ read_list(const struct reading *r)
 	set_pointer(r, list);
 }
 
+/* One user or group. */
+static bool
+read_id(const struct reading *r, const config_setting_t *element, uint32_t *id)
+{
+	unsigned line = config_setting_source_line(element);
+	bool user = r->key->type == CONF_USERS;
+	const char *name;
+	int64_t number;
+
+	if (is_text(element)) {
+		name = config_setting_get_string(element);
+		if (user ? conf_find_user(name, id) : conf_find_group(name, id))
+			return true;
+		conf_mistaken(r->conf, line, r->key->key,
+		    "there is no %s \"%s\" on this system; add it, or take it out", user ? "user" : "group", name);
+	} else if (is_integer(element)) {
+		number = integer_of(element);
+		*id = (uint32_t)number;
+		/* The last number means nobody at all. */
+		if (number >= 0 && number < UINT32_MAX)
+			return true;
+		conf_mistaken(r->conf, line, r->key->key, "%" PRId64 " is out of range; 0 to %" PRIu32 " is allowed",
+		    number, UINT32_MAX - 1);
+	} else {
+		conf_mistaken(
+		    r->conf, line, r->key->key, "must be %s; there is %s in it", wanted(r), conf_kind_text(element));
+	}
+	return false;
+}
+
+static void
+read_ids(const struct reading *r)
+{
+	struct access_ids list = { NULL, 0 };
+	uint32_t *ids;
+	int n;
+
+	if (!config_setting_is_array(r->setting) && !config_setting_is_list(r->setting)) {
+		wrong_type(r);
+		return;
+	}
+	n = config_setting_length(r->setting);
+	ids = conf_alloc(r->conf, ((size_t)n + 1) * sizeof(*ids));
+	for (int i = 0; ids != NULL && i < n; i++)
+		if (!read_id(r, config_setting_get_elem(r->setting, (unsigned)i), &ids[list.n++]))
+			return;
+	list.ids = list.n > 0 ? ids : NULL;
+	if (ids != NULL)
+		memcpy(r->field, &list, sizeof(list));
+}
+
 void
 conf_read_value(struct conf *conf, const struct conf_key *key, const config_setting_t *setting, void *target)
 {
@@ -421,6 +476,8 @@ conf_read_value(struct conf *conf, const struct conf_key *key, const config_sett
 		[CONF_DIR] = read_path,
 		[CONF_EXEC] = read_list,
 		[CONF_ARGS] = read_list,
+		[CONF_USERS] = read_ids,
+		[CONF_GROUPS] = read_ids,
 		[CONF_BOOL] = read_bool,
 		[CONF_NOT] = read_bool,
 		[CONF_WORD] = read_word,

@@ -187,13 +187,13 @@ open_dirs(struct server *s)
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
 		return stash__fail_errno("/dev/null");
 	close(null);
-	s->run_fd = open(s->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->run_fd = open(s->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->run_fd < 0)
 		return stash__fail_errno("%s: can't be opened", s->run_dir);
-	s->slot_fd = openat(s->run_fd, STASH__SLOT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->slot_fd = openat(s->run_fd, STASH__SLOT_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->slot_fd < 0)
 		return stash__fail_errno("%s/" STASH__SLOT_DIR ": can't be opened", s->run_dir);
-	s->way_fd = openat(s->run_fd, STASH__WAY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	s->way_fd = openat(s->run_fd, STASH__WAY_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->way_fd < 0)
 		return stash__fail_errno("%s/" STASH__WAY_DIR ": can't be opened", s->run_dir);
 	return stash__boot_id(s->origin.boot_id);

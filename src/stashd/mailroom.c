@@ -69,6 +69,12 @@ mailroom_find(struct server *s, const uint8_t id[STASH__ID])
 	return RB_FIND(channel_ids, &s->channels, &key);
 }
 
+bool
+mailroom_has_line(const struct channel *c)
+{
+	return c->way == NULL && c->uid != 0 && c->uid != geteuid();
+}
+
 struct channel *
 mailroom_create(struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid)
 {
@@ -80,7 +86,7 @@ mailroom_create(struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uin
 	}
 	memcpy(c->id, id, STASH__ID);
 	c->worker = w;
-	c->memfd = c->bell = -1;
+	c->memfd = c->bell = c->line = -1;
 	c->uid = uid;
 	c->pid = pid;
 	c->silent_since = stash__now_ns();
@@ -105,7 +111,9 @@ mailroom_close_ends(struct channel *c)
 		close(c->memfd);
 	if (c->bell >= 0)
 		close(c->bell);
-	c->memfd = c->bell = -1;
+	if (c->line >= 0)
+		close(c->line);
+	c->memfd = c->bell = c->line = -1;
 }
 
 static void
@@ -157,7 +165,10 @@ attach(struct life *l, const struct channel *c)
 	stash_buf_add_int(buf, c->gone);
 	stash_buf_add_int(buf, c->uid);
 	stash_buf_add_int(buf, c->pid);
-	stash_buf_add_int(buf, c->way != NULL && !c->stand_in);
+	stash_buf_add_int(buf,
+	    c->way != NULL && !c->stand_in ? STASH__ATTACH_WAY :
+		mailroom_has_line(c)	   ? STASH__ATTACH_LINE :
+					     STASH__ATTACH_CLIENT);
 	life_say(l, buf, fds, c->bell >= 0 ? 2 : 1);
 }
 
@@ -298,7 +309,7 @@ answer(struct channel *c, int error, const char *text)
 	struct worker *w = c->worker;
 	struct peer *p = c->peer;
 	struct stash_buf *buf;
-	int fds[3], page;
+	int fds[3], page, first = c->presented;
 
 	if (c->way != NULL)
 		ways_placed(c, error, text);
@@ -321,10 +332,15 @@ answer(struct channel *c, int error, const char *text)
 	if (!c->presented)
 		stash_buf_add_int(buf, (int64_t)c->ring_bytes);
 	fds[0] = c->memfd;
-	fds[1] = w->bell;
+	fds[1] = mailroom_has_line(c) ? c->line : w->bell;
 	fds[2] = page;
-	peer_send(p, buf, c->presented ? fds + 1 : fds, c->presented ? 2 : 3);
+	if (fds[1] < 0)
+		first = 2; /* it has its end */
+	peer_send(p, buf, fds + first, 3 - first);
 	close(page);
+	if (c->line >= 0)
+		close(c->line);
+	c->line = -1;
 }
 
 void
@@ -338,7 +354,9 @@ mailroom_tell_down(struct channel *c, int error, const char *text)
 		atomic_store(&page->down, (uint32_t)-error);
 		stash__unmap(page, STASH__PAGE);
 	}
-	if (c->bell >= 0)
+	if (c->bell >= 0 && mailroom_has_line(c))
+		stash__line_ring(c->bell);
+	else if (c->bell >= 0)
 		stash__bell_ring(c->bell);
 	if (c->peer == NULL)
 		return;
@@ -395,19 +413,57 @@ on_row(void *arg, int error, const char *text, struct mail *m)
 	answer(c, 0, "");
 }
 
+/* The client's own bell; or, of another user, a line. */
+static int
+take_bell(struct channel *c, const struct peer *p)
+{
+	int ends[2], result;
+
+	if (mailroom_has_line(c)) {
+		result = stash__line_make(ends);
+		if (result == 0) {
+			c->bell = ends[0];
+			c->line = ends[1];
+		}
+		return result;
+	}
+	c->bell = fcntl(p->bell, F_DUPFD_CLOEXEC, 3);
+	return c->bell >= 0 ? 0 : stash__fail_errno("can't keep the bell of a client");
+}
+
+/* What a client of another user may not use up. */
+static int
+check_limits(const struct peer *p, uint64_t ring_bytes)
+{
+	struct channel *c;
+	unsigned n = 0;
+
+	if (peer_is_own(p))
+		return 0;
+	if (ring_bytes > ACCESS_RING_MAX)
+		return stash__fail(STASH_E_TOOBIG,
+		    "a client of another user has rings of at most %d bytes: open it with smaller ring_bytes",
+		    ACCESS_RING_MAX);
+	RB_FOREACH(c, channel_ids, &p->server->channels)
+		n += c->way == NULL && c->uid == p->uid;
+	return n < ACCESS_CHANNELS_MAX ?
+	    0 :
+	    stash__fail(
+		STASH_E_BUSY, "user %u has %u channels, and that is all that another user may have at once", p->uid, n);
+}
+
 void
 mailroom_open(struct peer *p, uint64_t number, struct worker *w, uint64_t ring_bytes)
 {
-	struct channel *c;
+	int result = check_limits(p, ring_bytes);
+	struct channel *c = NULL;
 	uint8_t id[STASH__ID];
 
 	arc4random_buf(id, sizeof(id));
-	c = mailroom_create(w, id, p->uid, p->pid);
-	if (c == NULL || stash__channel_make(id, ring_bytes, &c->memfd) < 0 ||
-	    (c->bell = fcntl(p->bell, F_DUPFD_CLOEXEC, 3)) < 0) {
-		if (c != NULL && c->memfd >= 0)
-			(void)stash__fail_errno("can't keep the bell of a client");
-		peer_result(p, STASH__B_CHANNEL, number, STASH_E_SYSTEM, stash_errmsg());
+	if (result == 0)
+		c = mailroom_create(w, id, p->uid, p->pid);
+	if (c == NULL || stash__channel_make(id, ring_bytes, &c->memfd) < 0 || take_bell(c, p) < 0) {
+		peer_result(p, STASH__B_CHANNEL, number, result < 0 ? result : STASH_E_SYSTEM, stash_errmsg());
 		if (c != NULL)
 			destroy(c);
 		return;
@@ -464,10 +520,11 @@ take_memfd(struct channel *c, struct peer *p, int memfd)
 	if (!same)
 		return stash__fail(STASH_E_PROTO, "a channel was presented under another one's id");
 	c->memfd = fcntl(memfd, F_DUPFD_CLOEXEC, 3);
-	c->bell = fcntl(p->bell, F_DUPFD_CLOEXEC, 3);
-	if (c->memfd < 0 || c->bell < 0) {
-		mailroom_close_ends(c);
+	if (c->memfd < 0)
 		return stash__fail_errno("can't keep a channel");
+	if (take_bell(c, p) < 0) {
+		mailroom_close_ends(c);
+		return STASH_E_SYSTEM;
 	}
 	c->pid = p->pid;
 	note_with_keeper(c);
@@ -482,7 +539,8 @@ mailroom_present(struct peer *p, uint64_t number, const uint8_t id[STASH__ID], c
 	bool fresh;
 
 	/* A row that isn't there, or isn't this user's, is a channel that nobody knows. */
-	if (c == NULL || c->gone || c->way != NULL || !c->placed || (c->uid != p->uid && p->uid != 0)) {
+	if (c == NULL || c->gone || c->way != NULL || !c->placed || (c->uid != p->uid && p->uid != 0) ||
+	    mailroom_has_line(c) == peer_is_own(p)) {
 		peer_result(p, STASH__B_CHANNEL, number, STASH_E_PROTO,
 		    "the channel isn't known here any more: what became of its calls isn't known");
 		return;

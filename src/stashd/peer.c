@@ -4,6 +4,7 @@
  * read is kept for a while, up to a bound, and then the client is dropped.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -16,6 +17,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/name.h"
+#include "shm/bell.h"
 #include "stashd/server.h"
 
 #ifndef SO_PEERPIDFD
@@ -25,6 +27,12 @@
 #define UNREAD_MAX (8u * 1024 * 1024)
 #define UNREAD_NS (30 * STASH__NS_PER_S)
 #define TURN_MAX 64 /* messages of one client in a row */
+
+bool
+peer_is_own(const struct peer *p)
+{
+	return (p->access & ACCESS_OWN) != 0;
+}
 
 /* ---- to the client ---- */
 
@@ -41,7 +49,8 @@ peer_send(struct peer *p, const struct stash_buf *buf, const int *fds, int nfds)
 {
 	if (p->broken)
 		return;
-	if (outbox_send(&p->outbox, buf, fds, nfds) < 0 || p->outbox.bytes > UNREAD_MAX)
+	if (outbox_send(&p->outbox, buf, fds, nfds) < 0 ||
+	    p->outbox.bytes > (peer_is_own(p) ? UNREAD_MAX : ACCESS_UNREAD_MAX))
 		doom(p);
 }
 
@@ -66,17 +75,30 @@ peer_done(struct peer *p, uint64_t number, int error, const char *text, const ch
 	peer_send(p, buf, NULL, 0);
 }
 
+/* An error as the answer to a request of any type. */
+static void
+peer_refuse(struct peer *p, int64_t type, uint64_t number, int error, const char *text)
+{
+	if (type == STASH__B_OPEN || type == STASH__B_PRESENT)
+		peer_result(p, STASH__B_CHANNEL, number, error, text);
+	else
+		peer_done(p, number, error, text, "");
+}
+
 /* ---- what it waits for ---- */
 
 struct wait *
 wait_create(struct peer *p, enum wait_kind kind, int64_t type, uint64_t number, struct worker *w)
 {
-	struct wait *wait = calloc(1, sizeof(*wait));
+	bool many = !peer_is_own(p) && p->nwaits >= ACCESS_WAITS_MAX;
+	struct wait *wait = many ? NULL : calloc(1, sizeof(*wait));
 
 	if (wait == NULL) {
-		peer_done(p, number, STASH_E_NOMEM, "the supervisor has no memory", "");
+		peer_refuse(p, type, number, many ? STASH_E_BUSY : STASH_E_NOMEM,
+		    many ? "this client waits for too many answers already" : "the supervisor has no memory");
 		return NULL;
 	}
+	p->nwaits++;
 	wait->peer = p;
 	wait->worker = w;
 	wait->kind = kind;
@@ -97,6 +119,7 @@ wait_free(struct wait *wait)
 	if (wait->kind == WAIT_PUT)
 		program_forget(wait);
 	TAILQ_REMOVE(&wait->peer->waits, wait, of_peer);
+	wait->peer->nwaits--;
 	if (wait->worker != NULL)
 		TAILQ_REMOVE(&wait->worker->waits, wait, of_worker);
 	admin_free(wait->admin);
@@ -201,17 +224,24 @@ on_hello(struct peer *p, struct mail *m)
 	else if (version != STASH__WIRE_VERSION)
 		error = stash__fail(STASH_E_FORMAT, "stashd speaks version %d of this protocol, you version %lld",
 		    STASH__WIRE_VERSION, (long long)version);
-	else if (p->uid != 0 && p->uid != geteuid())
-		error = stash__fail(STASH_E_ACCES, "only user %u may use this stashd", (unsigned)geteuid());
+	else if (p->access == 0)
+		error = stash__fail(STASH_E_ACCES,
+		    "user %u may not use this stashd, which runs as user %u: its config has to name that user in "
+		    "allow_users or read_only_users, or a group in allow_groups",
+		    p->uid, (unsigned)geteuid());
 	strlcpy(p->label, label, sizeof(p->label));
 	if (error == 0 && (p->bell = mail_take_fd(m, 0)) < 0)
 		error = stash__fail(STASH_E_PROTO, "a hello without a bell");
+	/* What is written to without looking must not be somebody's file, pipe or terminal. */
+	if (error == 0 && !stash__bell_is_one(p->bell))
+		error = stash__fail(STASH_E_PROTO, "the bell of a hello is no eventfd");
 	buf = mail_begin(STASH__B_WELCOME, m->number);
 	mail_add_result(buf, error);
 	stash_buf_add_int(buf, STASH__WIRE_VERSION);
 	stash_buf_add_bytes(buf, s->origin.store_id, STASH__ID);
 	stash_buf_add_int(buf, getpid());
 	stash_buf_add_int(buf, s->config->spin_ns);
+	stash_buf_add_int(buf, !peer_is_own(p));
 	peer_send(p, buf, &s->stash.status_fd, error == 0 && s->stash.status_fd >= 0 ? 1 : 0);
 	if (error < 0)
 		doom(p);
@@ -376,6 +406,23 @@ on_text(struct peer *p, struct mail *m)
 	}
 }
 
+/* What it asks for is for others. A hello is answered by itself. */
+static void
+refuse_access(struct peer *p, const struct mail *m)
+{
+	const char *may = (p->access & ACCESS_LOOK) == 0 ? "may call, and change nothing else" :
+	    (p->access & ACCESS_CALL) == 0		 ? "may only look, and not call or change anything" :
+							   "may look and call, and change nothing else";
+	char text[160];
+
+	/* Nobody waits for an answer to this one. */
+	if (m->type == STASH__B_CLOSE)
+		return;
+	snprintf(text, sizeof(text), "user %u %s here: that is for user %u, as which stashd runs, and root", p->uid,
+	    may, (unsigned)geteuid());
+	peer_refuse(p, m->type, m->number, STASH_E_ACCES, text);
+}
+
 static void
 handle(struct peer *p, struct mail *m)
 {
@@ -414,6 +461,10 @@ handle(struct peer *p, struct mail *m)
 
 	if (!known || (p->bell < 0 && m->type != STASH__B_HELLO)) {
 		peer_done(p, m->number, STASH_E_PROTO, "a request of an unknown kind, or before the hello", "");
+		return;
+	}
+	if (m->type != STASH__B_HELLO && !access_may(p->access, m->type)) {
+		refuse_access(p, m);
 		return;
 	}
 	with_items[m->type](p, m);
@@ -474,7 +525,7 @@ open_pidfd(int fd, uint32_t pid)
 }
 
 void
-peer_create(struct server *s, int fd, uint32_t uid, uint32_t pid)
+peer_create(struct server *s, int fd, unsigned access, uint32_t uid, uint32_t pid)
 {
 	struct peer *p = calloc(1, sizeof(*p));
 	int pidfd = p != NULL ? open_pidfd(fd, pid) : -2;
@@ -489,6 +540,7 @@ peer_create(struct server *s, int fd, uint32_t uid, uint32_t pid)
 	p->fd = fd;
 	p->pidfd = pidfd;
 	p->bell = -1;
+	p->access = access;
 	p->uid = uid;
 	p->pid = pid;
 	LIST_INIT(&p->channels);

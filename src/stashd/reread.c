@@ -60,9 +60,12 @@ find_later(FILE *out, const struct stash__supervise_config *now, const struct st
 		bool same;
 	} keys[] = {
 		{ "ack", now->ack == then->ack },
+		{ "allow_groups", access_same(&now->access.groups, &then->access.groups) },
+		{ "allow_users", access_same(&now->access.users, &then->access.users) },
 		{ "commit_interval", now->commit_interval_ns == then->commit_interval_ns },
 		{ "fold_interval", now->fold_interval_ns == then->fold_interval_ns },
 		{ "history", now->history == then->history },
+		{ "read_only_users", access_same(&now->access.readers, &then->access.readers) },
 		{ "run_dir", same_text(now->run_dir, then->run_dir) },
 		{ "size", now->store_bytes == then->store_bytes },
 		{ "spin", now->spin_ns == then->spin_ns },

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "shm/wire.h"
+#include "stashd/modes.h"
 #include "stashd/rundir.h"
 
 /* ---- bases ---- */
@@ -26,21 +27,25 @@
 static int
 have_dir(const char *path, mode_t mode)
 {
-	struct stat st;
+	int result;
 
 	if (mkdir(path, mode) < 0 && errno != EEXIST)
 		return stash__fail_errno("%s: can't be made", path);
-	if (stat(path, &st) < 0)
-		return stash__fail_errno("%s", path);
-	if (!S_ISDIR(st.st_mode))
-		return stash__fail(STASH_E_SYSTEM, "%s: isn't a directory", path);
-	if (st.st_uid != geteuid() && st.st_uid != 0)
-		return stash__fail(STASH_E_ACCES, "%s: belongs to user %u", path, st.st_uid);
-	if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-		return stash__fail(STASH_E_ACCES, "%s: others may write there (mode %o)", path, st.st_mode & 07777);
-	if (access(path, R_OK | W_OK | X_OK) < 0)
-		return stash__fail_errno("%s", path);
-	return 0;
+	result = modes_check_dir(path);
+	if (result == 0 && access(path, R_OK | W_OK | X_OK) < 0)
+		result = stash__fail_errno("%s", path);
+	return result;
+}
+
+/* The same of a base. Where it is the operator who has said so, it may be a link, as systemd makes them. */
+static int
+have_base(const char *path, mode_t mode, bool told)
+{
+	char real[PATH_MAX];
+
+	if (told && realpath(path, real) != NULL)
+		return have_dir(real, mode);
+	return have_dir(path, mode);
 }
 
 static bool
@@ -90,7 +95,7 @@ rundir_base(char base[PATH_MAX])
 
 	base[0] = '\0';
 	for (int i = 0; candidate(i, path, &mode); i++) {
-		if (path[0] == '\0' || have_dir(path, mode) < 0)
+		if (path[0] == '\0' || have_base(path, mode, i <= 1) < 0)
 			continue;
 		if (on_tmpfs(path)) {
 			strlcpy(base, path, PATH_MAX);
@@ -136,7 +141,7 @@ make(const char *run_dir)
 			return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", run_dir);
 		result = have_dir(path, 0700);
 	}
-	return result;
+	return result == 0 ? modes_check_run(run_dir) : result;
 }
 
 /* Where it is to be from now on. */

@@ -13,6 +13,7 @@
  *   output.c     stdout and stderr of workers                      stashlink.c, stashrequest.c  the stash process
  *   program.c    states of programs without libstash; notify.c: how they say that they are ready
  *   broker.c     who may connect; peer.c: one client               query.c    what is asked about the tree
+ *   access.h     what other users may do; modes.c, share.c: modes of files
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
@@ -239,7 +240,8 @@ struct channel {
 	struct worker *worker;
 	struct peer *peer; /* NULL: its client is dead, or hasn't presented it yet */
 	uint8_t id[STASH__ID];
-	int memfd, bell; /* the client's */
+	int memfd, bell; /* the client's; with a line the worker's end of it */
+	int line;	 /* the client's end, until it is handed out; else -1 */
 	uint32_t place, uid, pid;
 	bool placed;		/* the row is made */
 	bool gone;		/* the client is dead: the worker is to delete the row */
@@ -271,6 +273,8 @@ void mailroom_rows_known(struct worker *);
 /* Channels whose client hasn't come back in time are let go. */
 void mailroom_tick(struct server *, int64_t now_ns);
 #define MAILROOM_GRACE_NS (30 * STASH__NS_PER_S) /* for a client to come back */
+/* Its client is another user's: it has a line in place of bells. */
+bool mailroom_has_line(const struct channel *);
 struct channel *mailroom_create(struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid);
 void mailroom_close_ends(struct channel *);
 struct channel *mailroom_find(struct server *, const uint8_t id[STASH__ID]);
@@ -327,7 +331,9 @@ struct peer {
 	TAILQ_ENTRY(peer) link;
 	struct server *server;
 	int fd, pidfd, bell; /* bell: -1 before HELLO */
+	unsigned access;     /* enum access: what it may do */
 	uint32_t uid, pid;
+	unsigned nwaits, nchannels;
 	char label[64];
 	struct event readable, dead;
 	struct event doomed; /* it is to be dropped, by nobody who still uses it */
@@ -350,7 +356,8 @@ struct broker {
 int broker_listen(struct server *, int fd /* the keeper's, or -1 */);
 int broker_accept(struct server *); /* begins to serve */
 void broker_close(struct server *);
-void peer_create(struct server *, int fd, uint32_t uid, uint32_t pid);
+void peer_create(struct server *, int fd, unsigned access, uint32_t uid, uint32_t pid);
+bool peer_is_own(const struct peer *); /* of stashd's own user, or root */
 /* Drops it now; its struct is gone. */
 void peer_drop(struct peer *);
 void peers_tick(struct server *, int64_t now_ns);

@@ -330,7 +330,7 @@ stashlink_adopt(struct stashlink *k, pid_t pid, const int fds[3])
 	k->adopted = true;
 	watch(k);
 	/* Its hello may have been read by the last supervisor; the page is there as soon as it was said. */
-	fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC);
+	fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	k->suspect = false;
 	if (fd >= 0 && take_status(k, fd) == 0)
 		k->running = k->was_up = true;

@@ -22,6 +22,7 @@
 #include "base/take.h"
 #include "stash/process.h"
 #include "stashd/keeper.h"
+#include "stashd/modes.h"
 #include "stashd/plan.h"
 #include "stashd/proc.h"
 #include "stashd/rundir.h"
@@ -65,7 +66,7 @@ make_dir(const char *given, char dir[PATH_MAX])
 		return stash__fail_errno("%s", path);
 	if (access(dir, R_OK | W_OK | X_OK) < 0)
 		return stash__fail_errno("%s: the store's directory can't be used", dir);
-	return 0;
+	return modes_check_store(dir);
 }
 
 /* Why it couldn't be had. */
@@ -129,6 +130,8 @@ run(struct server_job *job, char *run_dir)
 	struct stash__info info;
 	int result = rundir_prepare(job->dir, job->config->run_dir, &info);
 
+	if (result == 0)
+		result = modes_share(job->dir, info.run_dir, &job->config->access);
 	if (result < 0)
 		return result;
 	strlcpy(run_dir, info.run_dir, PATH_MAX);

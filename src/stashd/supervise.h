@@ -28,6 +28,7 @@
 #include <stash/supervisor.h>
 
 #include "base/log.h"
+#include "stashd/access.h"
 
 struct sup_ops;
 
@@ -44,6 +45,7 @@ struct stash__reread {
 struct stash__supervise_config {
 	const char *run_dir;	    /* NULL: chosen by the store's directory */
 	uint64_t store_bytes;	    /* quota of the store; 0: 1 GiB */
+	struct access_rules access; /* who may use it besides its own user and root */
 	uint32_t ack;		    /* enum stash_ack of children that don't say; 0: STASH_ACK_CRASH */
 	uint32_t history;	    /* stored states of each worker that doesn't say; 0: none */
 	int64_t spin_ns;	    /* how long a side looks before it sleeps; 0: not at all */

@@ -255,7 +255,7 @@ worker_file(const struct worker *w, const char *half, int flags)
 	int fd;
 
 	stash__slot_file(file, w->name, half);
-	fd = openat(w->server->slot_fd, file, flags | O_CLOEXEC);
+	fd = openat(w->server->slot_fd, file, flags | O_CLOEXEC | O_NOFOLLOW);
 	return fd >= 0 ? fd : stash__fail_errno("%s: its slot can't be opened", w->name);
 }
 

@@ -113,11 +113,11 @@ write_pid(int fd)
 static int
 open_lock_file(const char *path, bool exclusive)
 {
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 
 	/* Whoever may only read can still take a shared lock, if the file is there. */
 	if (fd < 0 && !exclusive && (errno == EACCES || errno == EROFS))
-		fd = open(path, O_RDONLY | O_CLOEXEC);
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	return fd;
 }
 

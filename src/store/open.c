@@ -91,7 +91,7 @@ allocate_lock_file(const char *dir)
 
 	if (rc != 0)
 		return rc;
-	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return stash__fail_errno("%s: can't be opened", path);
 	bad = posix_fallocate(fd, 0, LOCK_FILE_BYTES);

@@ -218,7 +218,7 @@ wake(int fd, short what, void *arg)
 struct event_base *
 stash_worker_events(struct stash_worker *w)
 {
-	struct event *bell, *control;
+	struct event *bell, *control, *lines;
 
 	if (w == NULL || w->events != NULL)
 		return w != NULL ? w->events : NULL;
@@ -229,12 +229,15 @@ stash_worker_events(struct stash_worker *w)
 	}
 	bell = event_new(w->events, w->bell, EV_READ | EV_PERSIST, wake, w);
 	control = event_new(w->events, w->control, EV_READ | EV_PERSIST, wake, w);
-	if (bell == NULL || control == NULL || event_add(bell, NULL) < 0 || event_add(control, NULL) < 0 ||
-	    stash__task_watch(w) < 0) {
+	lines = stash__mailbox_lines(w) < 0 ? NULL : event_new(w->events, w->lines, EV_READ | EV_PERSIST, wake, w);
+	if (bell == NULL || control == NULL || lines == NULL || event_add(bell, NULL) < 0 ||
+	    event_add(control, NULL) < 0 || event_add(lines, NULL) < 0 || stash__task_watch(w) < 0) {
 		if (bell != NULL)
 			event_free(bell);
 		if (control != NULL)
 			event_free(control);
+		if (lines != NULL)
+			event_free(lines);
 		event_base_free(w->events);
 		w->events = NULL;
 		(void)stash__fail(STASH_E_NOMEM, "cannot watch the bell in an event loop");

@@ -211,12 +211,15 @@ on_attach(struct stash_worker *w, struct incoming *in)
 	struct offer o = { .memfd = in->fds[0], .bell = -1 };
 	size_t id_len = 0;
 	const void *id = stash_view_bytes(&in->view, &id_len);
+	int64_t kind;
 
 	o.place = (uint32_t)stash_view_int(&in->view);
 	o.gone = stash_view_int(&in->view) != 0;
 	o.uid = (uint32_t)stash_view_int(&in->view);
 	o.pid = (uint32_t)stash_view_int(&in->view);
-	o.file = stash_view_int(&in->view) != 0;
+	kind = stash__view_range(&in->view, STASH__ATTACH_CLIENT, STASH__ATTACH_LINE);
+	o.file = kind == STASH__ATTACH_WAY;
+	o.line = kind == STASH__ATTACH_LINE;
 	if (stash_view_end(&in->view) < 0 || id_len != STASH__ID || in->nfds < 1 || (!o.gone && in->nfds < 2))
 		return;
 	if (stash__mailbox_find(w, id) != NULL)

@@ -161,12 +161,13 @@ events_sleep(struct stash_worker *w, int64_t deadline)
 		(void)event_base_loopexit(w->events, &tv);
 	(void)event_base_loop(w->events, EVLOOP_ONCE);
 	stash__bell_clear(w->bell);
-	return 7;
+	return 15;
 }
 
 int
 stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bool (*look)(struct stash_worker *))
 {
+	const int others[] = { w->control, phase == STASH__PHASE_IDLE ? w->task_epoll : -1, w->lines };
 	struct stash__box *box = w->out.box;
 	int mask = 0;
 
@@ -175,7 +176,7 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	if (!look(w))
 		mask = w->events != NULL && phase == STASH__PHASE_IDLE ?
 		    events_sleep(w, deadline) :
-		    stash__bell_poll(w->bell, w->control, phase == STASH__PHASE_IDLE ? w->task_epoll : -1, deadline);
+		    stash__bell_poll_more(w->bell, others, deadline);
 	stash__bell_rise(&w->bell_page->asleep);
 	atomic_store_explicit(&w->bell_page->core, stash__core(), memory_order_relaxed);
 	atomic_store_explicit(
@@ -185,6 +186,8 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	w->last_control = w->now;
 	if (mask & 4)
 		stash__task_collect(w);
+	if (mask & 8)
+		stash__mailbox_heard(w);
 	return mask & 2 ? stash__control_read(w) : STASH_OK;
 }
 
@@ -220,6 +223,7 @@ look_around(struct stash_worker *w)
 		(void)event_base_loop(w->events, EVLOOP_NONBLOCK);
 		stash__bell_clear(w->bell);
 	}
+	stash__mailbox_heard(w);
 	return stash__control_read(w);
 }
 

@@ -107,8 +107,9 @@ open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o)
 }
 
 static void
-free_mailbox(struct mailbox *mb)
+free_mailbox(struct stash_worker *w, struct mailbox *mb)
 {
+	stash__mailbox_unwatch(w, mb);
 	stash__channel_unmap(&mb->channel);
 	if (mb->bell >= 0)
 		close(mb->bell);
@@ -125,11 +126,15 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 		close(o->bell);
 		return stash__fail(STASH_E_NOMEM, "no memory for a channel");
 	}
-	*mb = (struct mailbox){ .bell = o->bell, .place = o->place, .gone = o->gone, .uid = o->uid, .pid = o->pid };
+	*mb = (struct mailbox){
+		.bell = o->bell, .line = o->line, .place = o->place, .gone = o->gone, .uid = o->uid, .pid = o->pid
+	};
 	result = open_mailbox(w, mb, o);
+	if (result == STASH_OK && o->line && o->bell >= 0)
+		result = stash__mailbox_watch(w, mb);
 	if (result < 0) {
 		stash__control_refused(w, o->id, result, stash_errmsg());
-		free_mailbox(mb);
+		free_mailbox(w, mb);
 		return STASH_OK; /* the channel's end, not the worker's */
 	}
 	w->mailboxes[w->nmailboxes++] = mb;
@@ -140,7 +145,7 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 		stash__bell_ring(w->stash_bell);
 	w->ask_disk = false;
 	if (!o->gone)
-		stash__bell_ring(o->bell);
+		stash__mailbox_ring(mb);
 	return result;
 }
 
@@ -311,7 +316,7 @@ stash__mailbox_sweep(struct stash_worker *w)
 			stash__control_detached(w, mb->channel.id);
 		w->leaving--;
 		forget(w, mb);
-		free_mailbox(mb);
+		free_mailbox(w, mb);
 	}
 	w->nmailboxes = kept;
 }
@@ -320,7 +325,7 @@ void
 stash__mailbox_free_all(struct stash_worker *w)
 {
 	for (size_t i = 0; i < w->nmailboxes; i++)
-		free_mailbox(w->mailboxes[i]);
+		free_mailbox(w, w->mailboxes[i]);
 	free(w->mailboxes);
 	free(w->touched);
 	free(w->positions);

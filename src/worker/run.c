@@ -197,6 +197,8 @@ static void
 destroy(struct stash_worker *w)
 {
 	stash__mailbox_free_all(w);
+	if (w->lines >= 0)
+		close(w->lines);
 	stash__timer_free_all(w);
 	stash__post_free_all(w);
 	stash__names_free_all(w);
@@ -231,7 +233,7 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 		return EX_OSERR;
 	w->behaviour = behaviour;
 	w->control = control;
-	w->bell = w->stash_bell = -1;
+	w->bell = w->stash_bell = w->lines = -1;
 	w->batch_max = behaviour->batch_max != 0 ? behaviour->batch_max : 64;
 	w->thread = pthread_self();
 	w->next_ref = 1;

@@ -110,7 +110,7 @@ static void
 wake_client(struct mailbox *mb)
 {
 	if (!mb->gone && atomic_load_explicit(&mb->channel.page->client_asleep, memory_order_relaxed) != 0)
-		stash__bell_ring(mb->bell);
+		stash__mailbox_ring(mb);
 }
 
 static bool

@@ -38,7 +38,8 @@
 /* A channel of this worker. */
 struct mailbox {
 	struct stash__channel channel;
-	int bell; /* the client's */
+	int bell;  /* the client's */
+	bool line; /* it is this side's end of a line, at which the client of another user rings, too */
 	uint32_t place;
 	uint32_t uid, pid;
 	bool gone;     /* the client is dead: replies are dropped, the row goes at the end */
@@ -155,6 +156,7 @@ struct stash_worker {
 	unsigned char *wire; /* STASH__WIRE_MAX bytes: the message read last */
 	struct stash_buf message_out;
 	int bell, stash_bell;
+	int lines; /* an epoll descriptor with the lines of clients of other users; -1: there was none yet */
 
 	/* shared memory */
 	struct stash__out out;
@@ -318,6 +320,7 @@ struct offer {
 	uint32_t place, uid, pid;
 	bool gone; /* its client is dead */
 	bool file; /* it is another worker's way */
+	bool line; /* bell is an end of a line */
 	int memfd, bell;
 };
 int stash__mailbox_attach(struct stash_worker *, const struct offer *);
@@ -338,6 +341,16 @@ void stash__mailbox_hand(struct stash_worker *, struct mailbox *mb);
 /* Takes back what the message in hand has written. */
 void stash__mailbox_rollback(struct stash_worker *);
 void stash__mailbox_free_all(struct stash_worker *);
+
+/* ---- line.c ---- */
+/* Has the worker woken by that mailbox's line. */
+int stash__mailbox_watch(struct stash_worker *, struct mailbox *);
+void stash__mailbox_unwatch(struct stash_worker *, struct mailbox *);
+/* Takes what has rung. */
+void stash__mailbox_heard(struct stash_worker *);
+/* The descriptor of them all, made if need be. */
+int stash__mailbox_lines(struct stash_worker *);
+void stash__mailbox_ring(const struct mailbox *);
 
 /* ---- control.c ---- */
 int stash__control_start(struct stash_worker *); /* reads START */

@@ -181,7 +181,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	begin();
 	STASH_ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) == 0);
-	peer_create(server, sockets[0], (uint32_t)geteuid(), (uint32_t)getpid());
+	peer_create(server, sockets[0], ACCESS_OWN, (uint32_t)geteuid(), (uint32_t)getpid());
 	say_hello(sockets[1]);
 	while (size >= 2 && number < MESSAGES_MAX) {
 		size_t len = data[1] < size - 2 ? data[1] : size - 2;
