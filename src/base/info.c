@@ -88,6 +88,19 @@ sync_dir(const char *dir)
 	return rc;
 }
 
+/* The directory may have been made a moment ago: its own name is of the one above, and lost with what is in it if
+ * that isn't synced.  Whoever may not read that one can't do it. */
+static int
+sync_above(const char *dir)
+{
+	char path[PATH_MAX];
+	int rc = make_path(path, dir, "..");
+
+	if (rc == 0)
+		rc = sync_dir(path);
+	return rc == STASH_E_ACCES ? 0 : rc;
+}
+
 static int
 write_all(int fd, const char *text, size_t len)
 {
@@ -146,6 +159,8 @@ stash__info_create(const char *dir, const struct stash__info *info)
 	char path[PATH_MAX], temporary[PATH_MAX];
 	int rc = make_path(path, dir, INFO_NAME);
 
+	if (rc == 0)
+		rc = sync_above(dir);
 	if (rc == 0)
 		rc = write_temporary(temporary, dir, info);
 	if (rc != 0)
