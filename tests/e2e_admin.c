@@ -184,10 +184,12 @@ START_TEST(specifications)
 	    "{ id = \"b\"; name = \"b e\\\"e\"; module = \"child.so\"; args = [\"x\\ty\", \"\"];"
 	    " restart = \"temporary\";"
 	    " shutdown = \"brutal_kill\"; persist = false; ack = \"disk\"; start_timeout = \"infinity\";"
+	    " handler_timeout = 1234;"
 	    " max_attempts = 5; type = \"supervisor\"; }");
 	TT_RUN(&r, &stashctl, "get-childspec", "root/b", "-j");
 	o = tt_json(&r, 0);
 	ck_assert_str_eq(json_string_value(json_object_get(o, "shutdown")), "brutal_kill");
+	ck_assert_int_eq(json_integer_value(json_object_get(o, "handler_timeout")), 1234);
 	ck_assert_str_eq(json_string_value(json_array_get(json_object_get(o, "args"), 0)), "x\ty");
 	ck_assert(json_is_false(json_object_get(o, "persist")));
 	json_decref(o);

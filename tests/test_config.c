@@ -118,7 +118,7 @@ START_TEST(every_key_of_a_worker_reaches_its_field)
 	    "name = \"n\"; args = (\"x\", 1); restart = \"transient\"; "
 	    "shutdown = 7; persist = false; ack = \"disk\"; start_timeout = \"2s\"; "
 	    "max_attempts = 9; on_supervisor_loss = \"keep_running\"; significant = false; "
-	    "handler_timeout = \"infinity\";");
+	    "handler_timeout = \"1500ms\";");
 
 	ck_assert_str_eq(c->name, "n");
 	ck_assert_str_eq(c->args[0], "x");
@@ -130,7 +130,7 @@ START_TEST(every_key_of_a_worker_reaches_its_field)
 	ck_assert_uint_eq(c->ack, STASH_ACK_DISK);
 	ck_assert_int_eq(c->start_timeout_ms, 2000);
 	ck_assert_uint_eq(c->max_attempts, 9);
-	ck_assert_int_eq(c->handler_timeout_ms, 0);
+	ck_assert_int_eq(c->handler_timeout_ms, 1500);
 	ck_assert_uint_eq(c->significant, 0);
 }
 END_TEST
@@ -349,7 +349,7 @@ static const struct mistake in_worker[] = {
 	{ "intensity = 1;", "intensity: is a key of a supervisor, not of a worker; take it out here" },
 	{ "spin = 1;", "spin: is a key of store, not of a worker; take it out here" },
 	{ "children = ( );", "module: is a key of a worker, not of a nested supervisor; take it out here" },
-	{ "handler_timeout = \"5s\";", "handler_timeout: not in this version of stashd; leave it out" },
+	{ "handler_timeout = 0;", "handler_timeout: 0 is out of range; 1ms to 2147483647ms is allowed" },
 	{ "handler_timeout = \"5x\";",
 	    "handler_timeout: \"5x\" is no duration; write a number of milliseconds, or text with a unit like "
 	    "\"500ms\", \"5s\", or \"infinity\"" },

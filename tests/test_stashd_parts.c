@@ -119,9 +119,12 @@ START_TEST(a_plan_survives_packing)
 {
 	struct plan_table table = { .named = named, .ack = STASH_ACK_DISK, .history = 7 };
 	const char *const args[] = { "123", "", "caf\xc3\xa9", NULL };
-	struct stash_child_spec spec = {
-		.size = sizeof(spec), .id = "x", .module = "/lib/x.so", .args = args, .no_persist = 1
-	};
+	struct stash_child_spec spec = { .size = sizeof(spec),
+		.id = "x",
+		.module = "/lib/x.so",
+		.args = args,
+		.no_persist = 1,
+		.handler_timeout_ms = 77 };
 	struct plan plan;
 
 	ck_assert_int_eq(there_and_back(&table, &spec, &plan), 0);
@@ -135,7 +138,32 @@ START_TEST(a_plan_survives_packing)
 	ck_assert(plan.ack_disk && plan.no_persist && plan_linked(&plan));
 	ck_assert_uint_eq(plan.max_attempts, 3);
 	ck_assert_uint_eq(plan.history, 7);
+	ck_assert_int_eq(plan.handler_timeout_ms, 77);
 	plan_free(&plan);
+}
+END_TEST
+
+/* As it stands in stores of before: without handler_timeout. */
+START_TEST(a_plan_of_the_first_format_is_read)
+{
+	struct plan_table table = { .history = 7 };
+	struct stash_buf buf;
+	struct plan plan;
+
+	stash__buf_init(&buf, 1 << 20);
+	stash_buf_add_int(&buf, 1);
+	stash_buf_add_int(&buf, PLAN_MODULE);
+	stash_buf_add_text(&buf, "/lib/x.so");
+	for (int i = 0; i < 4; i++)
+		stash_buf_add_int(&buf, 0); /* arguments, notify, ack, no_persist */
+	stash_buf_add_int(&buf, 5);
+	stash_buf_add_int(&buf, 9);
+	ck_assert_int_eq(plan_read(&plan, &table, buf.data, buf.len), 0);
+	ck_assert_uint_eq(plan.max_attempts, 5);
+	ck_assert_uint_eq(plan.history, 9);
+	ck_assert_int_eq(plan.handler_timeout_ms, 0);
+	plan_free(&plan);
+	stash__buf_fini(&buf);
 }
 END_TEST
 
@@ -514,6 +542,7 @@ stashd_parts_suite(void)
 	tcase_add_test(text, a_line_without_end_comes_in_pieces);
 	tcase_add_test(text, deaths_are_told_in_words);
 	tcase_add_test(plans, a_plan_survives_packing);
+	tcase_add_test(plans, a_plan_of_the_first_format_is_read);
 	tcase_add_test(plans, a_plan_finds_its_behaviour);
 	tcase_add_test(plans, a_damaged_plan_is_refused);
 	tcase_add_test(plans, a_child_without_a_name_has_a_slot_of_its_own);

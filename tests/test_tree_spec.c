@@ -121,6 +121,9 @@ static const struct {
 	{ CHILD(.id = "a", .module = "m", .no_persist = 2), STASH_E_SPEC, "root/s/a: no_persist: " },
 	{ CHILD(.id = "a", .module = "m", .shutdown_ms = -3), STASH_E_SPEC, "root/s/a: shutdown_ms: " },
 	{ CHILD(.id = "a", .module = "m", .start_timeout_ms = -2), STASH_E_SPEC, "root/s/a: start_timeout_ms: " },
+	{ CHILD(.id = "a", .module = "m", .handler_timeout_ms = -2), STASH_E_SPEC, "root/s/a: handler_timeout_ms: " },
+	{ CHILD(.id = "a", .exec = args, .notify = STASH_NOTIFY_NONE, .handler_timeout_ms = 1), STASH_E_SPEC,
+	    "root/s/a: handler_timeout_ms: " },
 	{ { .size = 3, .id = "a" }, STASH_E_INVAL, "root/s: children: " },
 };
 
@@ -137,7 +140,6 @@ static const struct {
 	const char *message;
 } later_children[] = {
 	{ CHILD(.id = "a", .module = "m", .on_supervisor_loss = 1), STASH_E_INVAL, "root/s/a: on_supervisor_loss: " },
-	{ CHILD(.id = "a", .module = "m", .handler_timeout_ms = 1), STASH_E_INVAL, "root/s/a: handler_timeout_ms: " },
 	{ CHILD(.id = "a", .module = "m", .history = 1), STASH_E_INVAL, "root/s/a: history: " },
 	{ CHILD(.id = "a", .module = "m", .poison_after = 1), STASH_E_INVAL, "root/s/a: poison_after: " },
 	{ CHILD(.id = "a", .module = "m", .on_poison = 1), STASH_E_INVAL, "root/s/a: on_poison: " },

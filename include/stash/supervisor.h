@@ -99,7 +99,7 @@ struct stash_child_spec {
 	uint32_t on_supervisor_loss; /* reserved: 0, keep running */
 	uint32_t no_persist;	     /* 1: plain OTP, every start from zero */
 	uint32_t max_attempts;	     /* incarnations killed on one message before it is set aside; 0: 3 */
-	int32_t handler_timeout_ms;  /* reserved for a bound on callbacks: 0, infinity */
+	int32_t handler_timeout_ms;  /* for a callback, then it is killed; 0, STASH_INFINITY: no limit */
 	uint32_t history;	     /* reserved for the count of stored states: 0, which is 16 */
 	uint32_t poison_after;	     /* reserved: 0 */
 	uint32_t on_poison;	     /* reserved: 0 */

@@ -76,7 +76,7 @@ stash__name_key_split(const void *key, size_t len, struct stash__name_key *to)
 	memset(to, 0, sizeof *to);
 	if (len == 0 || text[0] != MARK)
 		return STASH_OK;
-	if (len > 2 && strchr("avgm", text[1]) != NULL && text[1] != '\0') {
+	if (len > 2 && strchr("avgmh", text[1]) != NULL && text[1] != '\0') {
 		to->kind = (enum stash__name_kind)text[1];
 		if (split(text, len, to) == STASH_OK)
 			return STASH_OK;
@@ -105,6 +105,13 @@ stash__name_pack(struct stash_buf *buf, enum stash__name_kind kind, const struct
 		stash_buf_add_int(buf, (int64_t)row->seen);
 		stash_buf_add_int(buf, (int64_t)row->last);
 		return stash_buf_add_bytes(buf, row->data, row->len);
+	case STASH__NAME_STUCK:
+		stash_buf_add_int(buf, (int64_t)row->stuck.incarnation);
+		stash_buf_add_int(buf, (int64_t)row->stuck.hand);
+		stash_buf_add_int(buf, (int64_t)row->stuck.since);
+		stash_buf_add_int(buf, (int64_t)row->stuck.commits);
+		stash_buf_add_int(buf, row->stuck.batch);
+		return stash_buf_add_int(buf, row->stuck.held_ns);
 	case STASH__NAME_OWN:
 		break;
 	}
@@ -151,6 +158,17 @@ unpack_monitor(struct stash_view *view, struct stash__name_row *row)
 		view->error = STASH_E_FORMAT;
 }
 
+static void
+unpack_stuck(struct stash_view *view, struct stash__stuck *stuck)
+{
+	stuck->incarnation = (uint64_t)stash__view_range(view, 1, INT64_MAX);
+	stuck->hand = (uint64_t)stash_view_int(view);
+	stuck->since = (uint64_t)stash_view_int(view);
+	stuck->commits = (uint64_t)stash_view_int(view);
+	stuck->batch = (uint32_t)stash__view_range(view, 0, UINT32_MAX);
+	stuck->held_ns = stash__view_range(view, 0, INT64_MAX);
+}
+
 int
 stash__name_unpack(const void *value, size_t len, enum stash__name_kind kind, struct stash__name_row *row)
 {
@@ -162,6 +180,8 @@ stash__name_unpack(const void *value, size_t len, enum stash__name_kind kind, st
 		unpack_owner(&view, row);
 	else if (kind == STASH__NAME_MEMBER)
 		row->since_ns = stash_view_int(&view);
+	else if (kind == STASH__NAME_STUCK)
+		unpack_stuck(&view, &row->stuck);
 	else
 		unpack_monitor(&view, row);
 	if (kind == STASH__NAME_VALUE) {

@@ -10,6 +10,8 @@
  * 	g group, member		int since
  * 	m watcher, target	int ref, int seen, int last, bytes: number (8) and reason (1) of each end
  * 						that isn't taken yet
+ * 	h worker		int incarnation, int hand, int since, int commits, int batch, int held: the supervisor
+ * 				has found it stuck, and is about to kill it
  *
  * All of it is foreign to whoever reads it: what is not right is STASH_E_FORMAT.
  */
@@ -29,7 +31,8 @@ enum stash__name_kind {
 	STASH__NAME_ALIAS = 'a',
 	STASH__NAME_VALUE = 'v',
 	STASH__NAME_MEMBER = 'g',
-	STASH__NAME_MONITOR = 'm'
+	STASH__NAME_MONITOR = 'm',
+	STASH__NAME_STUCK = 'h'
 };
 
 enum {
@@ -41,7 +44,7 @@ enum {
 
 struct stash__name_key {
 	enum stash__name_kind kind;
-	char name[STASH_NAME_MAX + 1];	/* alias, name, group, watcher */
+	char name[STASH_NAME_MAX + 1];	/* alias, name, group, watcher, worker */
 	char other[STASH_NAME_MAX + 1]; /* member, target; else "" */
 	unsigned part;			/* of a value: 0 is the first */
 };
@@ -51,6 +54,14 @@ size_t stash__name_key(
     char key[STASH__NAME_KEY_MAX], enum stash__name_kind kind, const char *name, const char *other, unsigned part);
 /* Takes one apart; a key that doesn't begin with byte 1 is STASH__NAME_OWN and nothing more is looked at. */
 int stash__name_key_split(const void *key, size_t len, struct stash__name_key *to);
+
+/* What a stuck incarnation has in hand, as its black box says it, and for how long the supervisor has seen that. */
+struct stash__stuck {
+	uint64_t incarnation; /* 0: none is stuck */
+	uint64_t hand, since, commits;
+	uint32_t batch;
+	int64_t held_ns;
+};
 
 struct stash__name_row {
 	const char *owner; /* of alias, value; these point into the value */
@@ -62,6 +73,7 @@ struct stash__name_row {
 	int64_t ref;   /* of a monitor */
 	uint64_t seen; /* the last incarnation of the target whose end is noted */
 	uint64_t last; /* the last number that the watcher was told an end by, as of this row */
+	struct stash__stuck stuck;
 };
 int stash__name_pack(struct stash_buf *buf, enum stash__name_kind kind, const struct stash__name_row *row);
 /* Not for further parts of a value: they are bare. */

@@ -109,6 +109,9 @@ check_worker(struct conf *conf, const struct group *group)
 		conf_mistaken(conf, exec, "exec", "this child has a module too; take one of them out");
 	if (exec == 0 && line_of(group->setting, "notify") != 0)
 		conf_mistaken(conf, line_of(group->setting, "notify"), "notify", "is for exec only; take it out");
+	if (exec != 0 && child->notify != STASH_NOTIFY_STASH && child->handler_timeout_ms > 0)
+		conf_mistaken(conf, line_of(group->setting, "handler_timeout"), "handler_timeout",
+		    "is for callbacks, and a program without libstash has none; take it out");
 	if (child->name == NULL || *child->name != '\0')
 		return;
 	if (persist != NULL && child->no_persist == 0)

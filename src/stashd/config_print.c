@@ -76,6 +76,7 @@ print_worker(FILE *out, const struct stash_child_spec *child)
 	}
 	print_common(out, child);
 	print_ms(out, "start_timeout", child->start_timeout_ms);
+	print_ms(out, "handler_timeout", child->handler_timeout_ms);
 	if (child->ack != STASH_ACK_DEFAULT)
 		fprintf(out, ", ack %s", word_of("ack", CONF_WORKER, child->ack));
 	if (child->notify != STASH_NOTIFY_STASH)

@@ -58,6 +58,7 @@ life_free(struct life *l)
 		event_del(&l->readable);
 	if (event_initialized(&l->again))
 		event_del(&l->again);
+	stuck_unwatch(l);
 	notify_close(l);
 	outbox_close(&l->outbox);
 	output_close(&l->output);
@@ -138,6 +139,7 @@ life_watch(struct life *l)
 		result = output_begin(&l->output, events, l->log, l->worker->name);
 		l->log = -1;
 	}
+	stuck_watch(l);
 	return result;
 }
 

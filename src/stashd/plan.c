@@ -10,8 +10,9 @@
 #include "base/error.h"
 #include "stashd/plan.h"
 
-#define PLAN_FORMAT 1
-#define WORDS_MAX 4096 /* arguments of a worker */
+#define PLAN_FORMAT 2
+#define PLAN_FORMAT_FIRST 1 /* without handler_timeout: a store may have it still */
+#define WORDS_MAX 4096	    /* arguments of a worker */
 
 void
 plan_table_free(struct plan_table *t)
@@ -129,6 +130,7 @@ plan_pack(void *arg, const struct stash_child_spec *spec, struct stash_buf *buf)
 	stash_buf_add_int(buf, spec->no_persist != 0 || nameless);
 	stash_buf_add_int(buf, spec->max_attempts != 0 ? spec->max_attempts : 3);
 	stash_buf_add_int(buf, spec->history != 0 ? spec->history : t->history);
+	stash_buf_add_int(buf, spec->handler_timeout_ms > 0 ? spec->handler_timeout_ms : 0);
 	return result < 0 ? result : stash_buf_data(buf, NULL, NULL);
 }
 
@@ -183,6 +185,7 @@ int
 plan_read(struct plan *p, const struct plan_table *t, const void *payload, size_t len)
 {
 	struct stash_view view;
+	int64_t format;
 	int result;
 
 	memset(p, 0, sizeof(*p));
@@ -191,7 +194,7 @@ plan_read(struct plan *p, const struct plan_table *t, const void *payload, size_
 		return stash__fail(STASH_E_NOMEM, "no memory for a worker's plan");
 	memcpy(p->memory, payload, len);
 	stash_view_init(&view, p->memory, len);
-	(void)stash__view_range(&view, PLAN_FORMAT, PLAN_FORMAT);
+	format = stash__view_range(&view, PLAN_FORMAT_FIRST, PLAN_FORMAT);
 	result = read_what(p, t, &view);
 	if (result == 0) {
 		p->args = read_words(&view, &p->nargs);
@@ -200,6 +203,8 @@ plan_read(struct plan *p, const struct plan_table *t, const void *payload, size_
 		p->no_persist = stash__view_range(&view, 0, 1) != 0;
 		p->max_attempts = (uint32_t)stash__view_range(&view, 1, UINT32_MAX);
 		p->history = (uint32_t)stash__view_range(&view, 0, UINT32_MAX);
+		if (format > PLAN_FORMAT_FIRST)
+			p->handler_timeout_ms = (int32_t)stash__view_range(&view, 0, INT32_MAX);
 		if (p->args == NULL || stash_view_end(&view) < 0)
 			result = stash__fail(STASH_E_CORRUPT, "what a worker is to run can't be read");
 	}
@@ -235,6 +240,7 @@ plan_describe(const struct plan *p, struct stash_child_spec *spec)
 	spec->ack = p->ack_disk ? STASH_ACK_DISK : STASH_ACK_CRASH;
 	spec->no_persist = p->no_persist;
 	spec->max_attempts = p->max_attempts;
+	spec->handler_timeout_ms = p->handler_timeout_ms;
 }
 
 /* ---- instances ---- */
@@ -319,6 +325,7 @@ name_keys(const struct plan *a, const struct plan *b, char *why, size_t size)
 		{ "persist", a->no_persist == b->no_persist },
 		{ "max_attempts", a->max_attempts == b->max_attempts },
 		{ "history", a->history == b->history },
+		{ "handler_timeout", a->handler_timeout_ms == b->handler_timeout_ms },
 	};
 	size_t len;
 

@@ -36,6 +36,7 @@ struct plan {
 	char **args; /* ends with NULL */
 	int nargs;
 	uint32_t notify, max_attempts, history;
+	int32_t handler_timeout_ms; /* 0: none */
 	bool ack_disk, no_persist;
 	void *memory, *more; /* of all of it; of the arguments of an instance */
 };

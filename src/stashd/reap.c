@@ -44,6 +44,7 @@ finish(struct life *l, struct report *report)
 	struct worker *w = l->worker;
 
 	LIST_REMOVE(l, link);
+	stuck_judged(l);
 	life_go_on(w);
 	reap(l);
 	life_free(l);
@@ -116,10 +117,12 @@ on_retired(void *arg, int error, const char *text, struct mail *m)
 /* ---- before it ---- */
 
 static enum stash__cause
-cause(const struct life *l)
+cause(struct life *l)
 {
 	if (l->phase == LIFE_LOADING || l->lost)
 		return STASH__CAUSE_NEVER;
+	if (stuck_was(l))
+		return STASH__CAUSE_STUCK;
 	return l->asked ? STASH__CAUSE_STOPPED : STASH__CAUSE_EXIT;
 }
 
@@ -158,6 +161,8 @@ reason(const struct life *l)
 {
 	int status = l->wait_status;
 
+	if (l->cause == STASH__CAUSE_STUCK)
+		return STASH_REASON_CRASH;
 	if (status == -1 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
 		return STASH_REASON_KILLED;
 	if (WIFSIGNALED(status))
@@ -220,7 +225,7 @@ die(struct life *l, int wait_status)
 	free(l->worker->why);
 	l->worker->why = l->why;
 	l->why = NULL;
-	if (plan_linked(&l->worker->plan) && l->cause == STASH__CAUSE_EXIT)
+	if (plan_linked(&l->worker->plan) && (l->cause == STASH__CAUSE_EXIT || l->cause == STASH__CAUSE_STUCK))
 		read_crash(l);
 	note_death(l);
 	if (l->cause != STASH__CAUSE_NEVER && !l->past)

@@ -389,6 +389,7 @@ load_row(void *arg, const char *key, const void *data, size_t len)
 	w = worker_get(l->server,
 	    k.kind == STASH__NAME_MEMBER      ? k.other :
 		k.kind == STASH__NAME_MONITOR ? k.name :
+		k.kind == STASH__NAME_STUCK   ? k.name :
 						row.owner);
 	if (w == NULL)
 		return STASH_E_NOMEM;
@@ -406,6 +407,9 @@ load_row(void *arg, const char *key, const void *data, size_t len)
 		if (rowset_ran(l->rows, k.other) != 0 && worker_get(l->server, k.other) == NULL)
 			return STASH_E_NOMEM;
 		return monitor_load(w, k.other, &row);
+	case STASH__NAME_STUCK:
+		stuck_load(w, &row.stuck);
+		return 0;
 	case STASH__NAME_OWN:
 		break;
 	}
@@ -425,6 +429,7 @@ registry_settle(struct server *s)
 {
 	struct worker *w;
 
+	stuck_settle(s);
 	RB_FOREACH(w, worker_names, &s->names) {
 		if (w->spec != NULL && w->status != STASH_STOPPED)
 			continue;

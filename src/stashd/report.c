@@ -3,12 +3,14 @@
  * report.c: what is told about a death that nobody asked for: by its own fault, a block of lines with the crash, the
  * message that was in hand and the state; by somebody else's, one line.  The next incarnation never waits for it.
  */
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <bsd/stdlib.h>
 #include <bsd/string.h>
 
 #include "base/error.h"
@@ -30,7 +32,9 @@ struct report {
 	struct verdict v;
 	char death[STASH__BOX_TEXT * 2 + 100];		       /* how it died */
 	char message[STASH_TAG_MAX + 5 * PAYLOAD_SHOWN + 200]; /* what was in hand; "": nothing */
-	struct stash__base *base;			       /* NULL: there was none */
+	uint64_t pcs[STASH__BOX_PCS];			       /* the backtrace of a signal */
+	uint32_t npcs;
+	struct stash__base *base; /* NULL: there was none */
 	struct status *status;
 };
 
@@ -74,7 +78,10 @@ describe_death(const struct life *l, bool own_fault, char *text, size_t size)
 	char how[64], name[32], why[STASH__BOX_TEXT * 2];
 
 	proc_describe(l->wait_status, how, sizeof(how));
-	if (c->present == 2) {
+	if (l->cause == STASH__CAUSE_STUCK) {
+		stuck_describe(l, why, sizeof(why));
+		snprintf(text, size, "handler_timeout: %s (%s)", why, how);
+	} else if (c->present == 2) {
 		stash__escape(why, sizeof(why), c->text, strlen(c->text));
 		snprintf(text, size, "%s: %s",
 		    c->code < 0 ? stash_errname(c->code) : "a callback's result that means nothing", why);
@@ -187,8 +194,8 @@ report_begin(struct life *l, const struct verdict *v)
 	struct report *r;
 	char death[sizeof(r->death)], message[sizeof(r->message)];
 
-	if (l->node == 0 || l->lost || l->phase == LIFE_LOADING || l->cause != STASH__CAUSE_EXIT ||
-	    l->answer == STASH_IGNORE)
+	if (l->node == 0 || l->lost || l->phase == LIFE_LOADING || l->answer == STASH_IGNORE ||
+	    (l->cause != STASH__CAUSE_EXIT && l->cause != STASH__CAUSE_STUCK))
 		return NULL;
 	if (!v->own_fault && l->wait_status >= 0 && WIFEXITED(l->wait_status))
 		return NULL; /* it wanted to end */
@@ -208,6 +215,8 @@ report_begin(struct life *l, const struct verdict *v)
 	r->incarnation = l->incarnation;
 	r->pid = (int)l->pid;
 	r->v = *v;
+	r->npcs = l->crash.present == 1 && l->crash.npcs <= STASH__BOX_PCS ? l->crash.npcs : 0;
+	memcpy(r->pcs, l->crash.pcs, sizeof(r->pcs));
 	strlcpy(r->death, death, sizeof(r->death));
 	strlcpy(r->message, message, sizeof(r->message));
 	r->base = w->plan.no_persist ? down_former_base(w) : down_base(w);
@@ -241,6 +250,34 @@ log_state(const struct report *r, char *text)
 	}
 }
 
+/* The file of an object; the program's own name has made way for the process's title. */
+static const char *
+object_name(const Dl_info *info)
+{
+	const char *slash = info->dli_fname != NULL ? strrchr(info->dli_fname, '/') : NULL;
+
+	return slash != NULL ? slash + 1 : getprogname();
+}
+
+/* As addr2line(1) wants it, where the object is one of this process as well; a module is not. */
+static void
+log_backtrace(const struct report *r)
+{
+	char line[STASH__BOX_PCS * 40] = "";
+	size_t n = 0;
+
+	for (uint32_t i = 0; i < r->npcs && n < sizeof(line) - 40; i++) {
+		Dl_info info;
+		bool known = dladdr((const void *)(uintptr_t)r->pcs[i], &info) != 0;
+
+		n += (size_t)(known ? snprintf(line + n, sizeof(line) - n, " %.18s+0x%llx", object_name(&info),
+					  (unsigned long long)(r->pcs[i] - (uintptr_t)info.dli_fbase)) :
+				      snprintf(line + n, sizeof(line) - n, " 0x%llx", (unsigned long long)r->pcs[i]));
+	}
+	if (n > 0)
+		stash__log(LOG_ERR, "%s:   backtrace:%s", r->worker->name, line);
+}
+
 static void
 log_report(struct report *r, char *state)
 {
@@ -250,6 +287,7 @@ log_report(struct report *r, char *state)
 	    "%s: crash report: incarnation %llu, process %d, %llu crashes without a message handled well in between",
 	    name, (unsigned long long)r->incarnation, r->pid, (unsigned long long)r->v.crashes);
 	stash__log(LOG_ERR, "%s:   ended by %s", name, r->death);
+	log_backtrace(r);
 	if (r->message[0] != '\0')
 		stash__log(LOG_ERR, "%s:   in hand: %s", name, r->message);
 	else

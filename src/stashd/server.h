@@ -7,6 +7,7 @@
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
+ *   stuck.c      callbacks that take too long
  *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports
  *   status.c     a state as text; showing.c: for a tool
  *   reload.c     a changed config; reread.c: reading it
@@ -50,6 +51,7 @@
 #include "stashd/reload.h"
 #include "stashd/spawn.h"
 #include "stashd/stashlink.h"
+#include "stashd/stuck.h"
 #include "stashd/supervise.h"
 #include "stashd/ways.h"
 #include "supervisor/machine.h"
@@ -94,7 +96,8 @@ struct life {
 	bool lost;	    /* it was forked by a supervisor that died before it let it go */
 	bool past;	    /* an earlier supervisor knew its end, or that it never was let go */
 	struct event again; /* the stash couldn't retire it yet */
-	int answer;	    /* LIFE_NO_ANSWER, or what READY said */
+	struct stuck_watch stuck;
+	int answer; /* LIFE_NO_ANSWER, or what READY said */
 	int wait_status;
 	enum stash__cause cause;
 	struct stash__crash crash; /* out of the black box, before it is cleared */
@@ -152,13 +155,14 @@ struct worker {
 	bool callable; /* false: a program without libstash, or a child without a name */
 	struct sup_spec *spec;
 	struct plan plan;
-	char *why;		  /* its last start failed; NULL: nothing is known of that */
-	char *death;		  /* how its last process ended; NULL: there was none */
-	uint64_t node, start;	  /* of the machine's START that waits for a process; start 0: none */
-	uint64_t listed;	  /* the node under which it is found; 0: none */
-	uint64_t incarnation;	  /* the last number given */
-	enum stash_status status; /* as the machine said last; 0: nothing yet */
-	int64_t since_ns;	  /* CLOCK_REALTIME of that */
+	char *why;		   /* its last start failed; NULL: nothing is known of that */
+	char *death;		   /* how its last process ended; NULL: there was none */
+	uint64_t node, start;	   /* of the machine's START that waits for a process; start 0: none */
+	uint64_t listed;	   /* the node under which it is found; 0: none */
+	uint64_t incarnation;	   /* the last number given */
+	struct stash__stuck stuck; /* as the row has it */
+	enum stash_status status;  /* as the machine said last; 0: nothing yet */
+	int64_t since_ns;	   /* CLOCK_REALTIME of that */
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN, SLOT_CLOSING } slot;
 	bool slot_no_persist; /* what the stash was told about it last */
 	uint32_t slot_history;

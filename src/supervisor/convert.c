@@ -174,8 +174,6 @@ check_reserved(const char *path, const struct stash_child_spec *in)
 {
 	if (in->on_supervisor_loss != 0)
 		return reserved(path, "on_supervisor_loss");
-	if (in->handler_timeout_ms != 0)
-		return reserved(path, "handler_timeout_ms");
 	if (in->history != 0)
 		return reserved(path, "history");
 	if (in->poison_after != 0)
@@ -206,6 +204,10 @@ check_what(const char *path, const struct stash_child_spec *in)
 		return wrong(path, "name", "a supervisor has none; it is known by its path");
 	if (in->supervisor != NULL && in->args != NULL)
 		return wrong(path, "args", "a supervisor takes none");
+	if (in->handler_timeout_ms > 0 &&
+	    (in->supervisor != NULL || (in->exec != NULL && in->notify != STASH_NOTIFY_STASH)))
+		return wrong(path, "handler_timeout_ms",
+		    "is for callbacks: a supervisor, or a program without libstash, has none");
 	return 0;
 }
 

@@ -169,9 +169,14 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 {
 	const int others[] = { w->control, phase == STASH__PHASE_IDLE ? w->task_epoll : -1, w->lines };
 	struct stash__box *box = w->out.box;
+	uint32_t before = atomic_load_explicit(&box->phase, memory_order_relaxed);
 	int mask = 0;
 
-	stash__worker_phase(w, phase);
+	/* A callback that waits is the same callback still, begun when it began. */
+	if (w->in_callback)
+		atomic_store_explicit(&box->phase, phase, memory_order_relaxed);
+	else
+		stash__worker_phase(w, phase);
 	stash__bell_doze(&w->bell_page->asleep);
 	if (!look(w))
 		mask = w->events != NULL && phase == STASH__PHASE_IDLE ?
@@ -182,7 +187,10 @@ stash__worker_sleep(struct stash_worker *w, uint32_t phase, int64_t deadline, bo
 	atomic_store_explicit(
 	    &box->waits, atomic_load_explicit(&box->waits, memory_order_relaxed) + 1, memory_order_relaxed);
 	w->now = stash__now_ns();
-	stash__worker_phase(w, STASH__PHASE_BETWEEN);
+	if (w->in_callback)
+		atomic_store_explicit(&box->phase, before, memory_order_relaxed);
+	else
+		stash__worker_phase(w, STASH__PHASE_BETWEEN);
 	w->last_control = w->now;
 	if (mask & 4)
 		stash__task_collect(w);

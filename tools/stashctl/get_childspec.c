@@ -77,6 +77,8 @@ set_worker(json_t *o, const struct stash_child_spec *spec)
 	tool_json_set(o, "persist", json_boolean(spec->no_persist == 0));
 	WORD(o, "ack", acks, spec->ack);
 	set_ms(o, "start_timeout", spec->start_timeout_ms);
+	if (spec->handler_timeout_ms > 0)
+		set_ms(o, "handler_timeout", spec->handler_timeout_ms);
 	tool_json_set(o, "max_attempts", json_integer(spec->max_attempts));
 }
 
