@@ -39,6 +39,7 @@
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
 #define FAREWELL_NS (5 * STASH__NS_PER_S) /* from OVER to its end */
+#define STOPPING_DEATHS 10		  /* of supervisors that were to stop: then nobody will do it in order */
 
 struct keeper {
 	const struct keeper_job *job;
@@ -52,6 +53,8 @@ struct keeper {
 	uint64_t starts;
 	int64_t started, last_beat, next_start, delay;
 	unsigned passed_on; /* signals for the next supervisor, a bit each */
+	unsigned asked;	    /* those of them that ask for the end: each supervisor is told, until one has done it */
+	unsigned deaths;    /* since then */
 	int64_t next_scan, scanned, rest, last_turn;
 	bool over;
 	int64_t over_since;
@@ -60,7 +63,7 @@ struct keeper {
 };
 
 static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
-enum { FORWARDED = sizeof(forwarded) / sizeof(forwarded[0]) };
+enum { FORWARDED = sizeof(forwarded) / sizeof(forwarded[0]), ENDING = 1 | 2 /* the bits of the first two */ };
 
 /* ---- starting and ending a supervisor ---- */
 
@@ -144,6 +147,7 @@ start(struct keeper *k)
 	k->socket = sockets[0];
 	k->starts++;
 	k->started = k->last_beat = stash__now_ns();
+	k->passed_on |= k->asked;
 	pass_on(k);
 }
 
@@ -317,6 +321,22 @@ on_death(struct keeper *k)
 		k->delay = 0;
 	later(k);
 	k->next_scan = stash__now_ns() + SCAN_SOON_NS;
+	k->deaths += k->asked != 0;
+}
+
+/* Who was told to stop may have died before it began, or in the midst of it; but not time after time. */
+static void
+give_up(struct keeper *k)
+{
+	if (k->over || k->pid != 0 || k->deaths < STOPPING_DEATHS)
+		return;
+	k->over = true;
+	k->result = STASH_E_SYSTEM;
+	snprintf(k->text, sizeof(k->text),
+	    "%u supervisors died while they were to stop: everything is killed; what isn't "
+	    "stored is kept in the run directory until the next start",
+	    k->deaths);
+	stash__log(LOG_ERR, "%s", k->text);
 }
 
 /* A keeper that was stopped itself knows nothing about how long the supervisor was silent. */
@@ -376,6 +396,7 @@ on_signal(struct keeper *k)
 			if ((int)info.ssi_signo == forwarded[i])
 				k->passed_on |= 1u << i;
 		}
+		k->asked |= k->passed_on & ENDING;
 		if (info.ssi_signo == SIGCHLD && (pid_t)info.ssi_pid != k->pid &&
 		    k->next_scan > stash__now_ns() + SCAN_SOON_NS)
 			k->next_scan = stash__now_ns() + SCAN_SOON_NS;
@@ -417,6 +438,7 @@ turn(struct keeper *k)
 	else if (p[1].revents & POLLHUP)
 		(void)poll(&p[2], 1, 100); /* it has closed its end, and is about to die */
 	watch(k, stash__now_ns());
+	give_up(k);
 }
 
 static int
