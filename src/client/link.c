@@ -119,6 +119,9 @@ try_connect(struct stash_client *c)
 		result = say_hello(c);
 	if (result < 0)
 		drop(c);
+	/* Whoever took the connection is dead already; somebody listens, and the next one will take it. */
+	if (result == STASH_E_DOWN)
+		result = stash__fail(STASH_E_BUSY, "the supervisor of stashd on %s is being replaced", c->dir);
 	return result;
 }
 
@@ -348,7 +351,8 @@ stash__link_open(struct stash_client *c, int64_t deadline)
 	int result;
 
 	while ((result = try_connect(c)) == STASH_E_BUSY && stash__now_ns() < deadline)
-		(void)poll(NULL, 0, 1); /* the listening socket's queue is full: that has no descriptor to wait for */
+		(void)poll(
+		    NULL, 0, 1); /* its queue is full, or a supervisor just died: no descriptor tells of either */
 	if (result < 0)
 		return result;
 	result = stash__wait(c, deadline, is_up, NULL);
