@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * ending.c: the end.  The stash is asked last, when it has answered everything else: it then stores all, deletes the
- * slots and marks the store clean.  If it can't, the slots stay, and the next start finds in them what isn't stored.
+ * slots and marks the store clean.  One that dies meanwhile is followed by another, which is asked again.  If it can't,
+ * the slots stay, and the next start finds in them what isn't stored.
  */
 #include <signal.h>
 #include <string.h>
@@ -18,6 +19,7 @@
 #define ANSWERS_NS (5 * STASH__NS_PER_S)   /* for what is under way */
 #define REPORTS_NS (2 * STASH__NS_PER_S)   /* for crash reports that are being written */
 #define SHUTDOWN_NS (60 * STASH__NS_PER_S) /* for the last commit */
+#define STASHES 5			   /* that may die of the last commit */
 
 enum ending_step { ENDING_NONE = 0, ENDING_ANSWERS, ENDING_SHUTDOWN, ENDING_AGAIN, ENDING_EXIT, ENDING_DONE };
 
@@ -26,6 +28,7 @@ static struct {
 	struct event look;
 	int64_t since; /* this step */
 	bool stored;
+	unsigned deaths; /* of stash processes, since the end has begun */
 } ending;
 
 static void
@@ -38,7 +41,9 @@ step(enum ending_step next)
 static void
 finish(struct server *s)
 {
-	if (ending.stored)
+	/* First, so that nobody follows, who would find no place.  The keeper cleans up; without it nobody else does. */
+	keep_over(&s->keep, s->result, s->text, s->term);
+	if (ending.stored && s->keep.fd < 0)
 		rundir_clean(s->run_dir);
 	stash__log(s->result < 0 ? LOG_ERR : LOG_NOTICE, "down after %lld s%s%s",
 	    (long long)((stash__now_ns() - s->began_ns) / STASH__NS_PER_S), s->text[0] != '\0' ? ": " : "", s->text);
@@ -69,13 +74,31 @@ on_shut_down(void *arg, int error, const char *text, struct mail *m)
 }
 
 static void
+not_stored(struct server *s)
+{
+	struct stashlink *k = &s->stash;
+
+	stash__log(
+	    LOG_ERR, "the stash process has not stored everything; it is kept in %s until the next start", s->run_dir);
+	step(ENDING_EXIT);
+	if (k->pid != 0)
+		(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
+}
+
+static bool
+is_there(const struct stashlink *k)
+{
+	return k->pid != 0 || k->retrying;
+}
+
+static void
 shut_down(struct server *s)
 {
 	struct stashlink *k = &s->stash;
 
 	s->stash.closing = true;
-	if (k->pid == 0 || stashlink_send(k, stashlink_begin(k, STASH__S_SHUTDOWN), -1, on_shut_down, s) == 0)
-		step(ENDING_EXIT);
+	if (!is_there(k) || stashlink_send(k, stashlink_begin(k, STASH__S_SHUTDOWN), -1, on_shut_down, s) == 0)
+		not_stored(s);
 }
 
 static void
@@ -86,7 +109,7 @@ look(struct server *s)
 
 	switch (ending.step) {
 	case ENDING_ANSWERS:
-		if (!TAILQ_EMPTY(&k->requests) && waited < ANSWERS_NS && k->pid != 0)
+		if (!TAILQ_EMPTY(&k->requests) && waited < ANSWERS_NS && is_there(k))
 			return;
 		records_tick(s);
 		step(ENDING_SHUTDOWN);
@@ -97,13 +120,8 @@ look(struct server *s)
 		shut_down(s);
 		return;
 	case ENDING_SHUTDOWN:
-		if (waited < SHUTDOWN_NS && k->pid != 0)
-			return;
-		stash__log(LOG_ERR,
-		    "the stash process has not stored everything; it is kept in %s until the next start", s->run_dir);
-		if (k->pid != 0)
-			(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
-		step(ENDING_EXIT);
+		if (waited >= SHUTDOWN_NS || !is_there(k))
+			not_stored(s);
 		return;
 	case ENDING_EXIT:
 		if (k->pid != 0 && waited < ANSWERS_NS)
@@ -139,6 +157,13 @@ ending_begin(struct server *s)
 		(void)pidfd_send_signal(s->stash.pidfd, SIGKILL, NULL, 0);
 	event_assign(&ending.look, s->events, -1, EV_PERSIST, on_look, s);
 	event_add(&ending.look, &tv);
+}
+
+bool
+ending_needs_stash(void)
+{
+	return !ending.stored && ending.step >= ENDING_ANSWERS && ending.step < ENDING_EXIT &&
+	    ++ending.deaths < STASHES;
 }
 
 bool

@@ -11,6 +11,8 @@ struct server;
 
 /* Begins it; the loop is broken when it is through. */
 void ending_begin(struct server *);
+/* The stash process has died in it: whether another one has to go on with what this one was asked. */
+bool ending_needs_stash(void);
 bool ending_done(const struct server *);
 
 #endif

@@ -26,6 +26,7 @@
 #include "base/title.h"
 #include "stashd/ending.h"
 #include "stashd/proc.h"
+#include "stashd/rundir.h"
 #include "stashd/server.h"
 
 #define SECOND_SIGNAL_NS (500 * STASH__NS_PER_MS) /* one that comes sooner is the first one's echo */
@@ -99,13 +100,25 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+on_alone(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	reap_keeper_lost(arg);
+}
+
+static void
 on_keeper_lost(void *arg)
 {
-	(void)arg;
+	struct timeval now = { 0 };
+	struct server *s = arg;
+
 	stash__log(
 	    LOG_ALERT, "the keeper is dead: this supervisor goes on, but nobody will replace it; restart stashd soon");
 	/* What workers leave behind comes here from now on. */
 	(void)prctl(PR_SET_CHILD_SUBREAPER, 1);
+	/* Not from here: whoever has found it dead is in the midst of something. */
+	(void)event_base_once(s->events, -1, EV_TIMEOUT, on_alone, s, &now);
 }
 
 static void
@@ -133,17 +146,16 @@ server_up(struct server *s)
 }
 
 void
-server_done(struct server *s, const struct sup_action *a)
+server_ended(struct server *s, int result, const char *term)
 {
 	char text[SUP_TERM_MAX + 100] = "";
-	int result = a->code < 0 ? a->code : 0;
 
 	if (result == STASH_E_ESCALATED)
 		snprintf(text, sizeof(text), "the top supervisor gave up: more restarts than its intensity allows");
 	else if (result < 0)
 		snprintf(text, sizeof(text), "the tree couldn't be started: %s",
-		    a->term[0] != '\0' ? a->term : stash_strerror(result));
-	strlcpy(s->term, a->term, sizeof(s->term));
+		    term[0] != '\0' ? term : stash_strerror(result));
+	strlcpy(s->term, term, sizeof(s->term));
 	server_over(s, result, text);
 }
 
@@ -182,11 +194,15 @@ take_signals(struct server *s)
 static int
 open_dirs(struct server *s)
 {
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC), result;
 
 	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
 		return stash__fail_errno("/dev/null");
 	close(null);
+	/* The stash has removed it already, if the last supervisor died when all was stored. */
+	result = rundir_make(s->run_dir);
+	if (result < 0)
+		return result;
 	s->run_fd = open(s->run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	if (s->run_fd < 0)
 		return stash__fail_errno("%s: can't be opened", s->run_dir);
@@ -318,7 +334,6 @@ server_run(const struct server_job *job, int keeper, uint64_t starts)
 		keep_beat(&s->keep);
 		if (!ending_done(s))
 			(void)event_base_dispatch(s->events);
-		keep_over(&s->keep, s->result, s->text, s->term);
 	}
 	tear_down(s);
 	return result < 0 ? EX_OSERR : 0;

@@ -288,6 +288,31 @@ reap_statused(struct server *s, uint64_t number, pid_t pid, int state, int wait_
 	}
 }
 
+/* The next one whose status the keeper was asked for, and didn't say; NULL: none. */
+static struct life *
+unanswered(struct server *s)
+{
+	struct worker *w;
+	struct life *l;
+
+	RB_FOREACH(w, worker_names, &s->names) {
+		LIST_FOREACH(l, &w->dying, link) {
+			if (l->phase == LIFE_DEAD && l->adopted)
+				return l;
+		}
+	}
+	return NULL;
+}
+
+void
+reap_keeper_lost(struct server *s)
+{
+	struct life *l;
+
+	while ((l = unanswered(s)) != NULL)
+		die(l, -1);
+}
+
 void
 reap_stranger(struct worker *w, uint64_t incarnation, pid_t pid, uint64_t start_time)
 {

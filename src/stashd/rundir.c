@@ -129,8 +129,8 @@ rundir_has_slots(const char *run_dir)
 	return found;
 }
 
-static int
-make(const char *run_dir)
+int
+rundir_make(const char *run_dir)
 {
 	static const char *const below[] = { STASH__SLOT_DIR, STASH__WAY_DIR };
 	char path[PATH_MAX];
@@ -186,12 +186,12 @@ rundir_prepare(const char *dir, const char *asked, struct stash__info *info)
 		    LOG_WARNING, "%s: holds what was left there: used once more, in place of %s", noted, info->run_dir);
 		strlcpy(info->run_dir, noted, sizeof(info->run_dir));
 	}
-	result = make(info->run_dir);
-	if (result == 0 && is_new)
+	/* Noted before it is made: nobody would find it again, after a death in between. */
+	if (is_new)
 		result = stash__info_create(dir, info);
-	else if (result == 0 && strcmp(noted, info->run_dir) != 0)
+	else if (strcmp(noted, info->run_dir) != 0)
 		result = stash__info_replace(dir, info);
-	return result;
+	return result == 0 ? rundir_make(info->run_dir) : result;
 }
 
 /* Files between workers, which mean nothing without the slots. */
@@ -219,8 +219,10 @@ rundir_clean(const char *run_dir)
 
 	if (snprintf(path, sizeof(path), "%s/" STASH__SOCKET_NAME, run_dir) < (int)sizeof(path))
 		(void)unlink(path);
-	if (snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) < (int)sizeof(path))
-		(void)rmdir(path);
+	/* What isn't stored is in there. */
+	if (snprintf(path, sizeof(path), "%s/" STASH__SLOT_DIR, run_dir) < (int)sizeof(path) && rmdir(path) < 0 &&
+	    errno != ENOENT)
+		return;
 	clean_ways(run_dir);
 	(void)rmdir(run_dir);
 }

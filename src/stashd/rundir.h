@@ -16,7 +16,9 @@
  * acknowledged.  On return info->run_dir is there, with its slot directory, and is this user's alone.
  */
 int rundir_prepare(const char *dir, const char *asked, struct stash__info *info);
-/* Removes what is empty of it. */
+/* Makes what isn't there of it. */
+int rundir_make(const char *run_dir);
+/* Removes it, unless something stands in its slot directory. */
 void rundir_clean(const char *run_dir);
 
 /* The bases to try, in order: the first on tmpfs that can be had, else the first that can be had at all. */

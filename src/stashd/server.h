@@ -141,6 +141,7 @@ void ahead_look(struct server *); /* ends those whose turn won't come */
 /* reap.c */
 void reap_dead(struct life *);
 void reap_statused(struct server *, uint64_t number, pid_t, int state, int wait_status);
+void reap_keeper_lost(struct server *); /* it won't say any more how children ended */
 /* An incarnation of which there is only the slot's word: killed, waited for, retired; then life_go_on(). */
 void reap_stranger(struct worker *, uint64_t incarnation, pid_t, uint64_t start_time);
 
@@ -589,7 +590,7 @@ void server_over(struct server *, int result, const char *text);
 /* Arms the timer for the machine. */
 void server_arm(struct server *);
 void server_up(struct server *);			      /* the machine's UP */
-void server_done(struct server *, const struct sup_action *); /* the machine's DONE */
+void server_ended(struct server *, int result, const char *term); /* as the machine's DONE says */
 void server_stop(struct server *, const char *who);
 
 /* logging.c: the whole tree into the log, a line for each child. */

@@ -19,6 +19,7 @@
 #include "shm/bell.h"
 #include "stash/process.h"
 #include "stashd/proc.h"
+#include "stashd/ending.h"
 #include "stashd/server.h"
 
 #define SILENCE_NS (10 * STASH__NS_PER_S)
@@ -146,7 +147,7 @@ on_dead(evutil_socket_t fd, short what, void *arg)
 	read_all(k);
 	reap(k, text, sizeof(text));
 	close_process(k);
-	if (k->closing || s->phase == SERVER_OVER)
+	if (s->phase == SERVER_OVER && !ending_needs_stash())
 		return;
 	k->deaths++;
 	stash__log(LOG_ERR, "the stash process has died (%s): the next one is started", text);

@@ -139,7 +139,9 @@ run(struct server_job *job, char *run_dir)
 	job->store_id = info.id;
 	(void)sigprocmask(SIG_SETMASK, NULL, &job->child_mask);
 	stash__crash_preload(); /* once, and not in each worker */
-	return keeper_run(&keeper);
+	result = keeper_run(&keeper);
+	rundir_clean(run_dir);
+	return result;
 }
 
 static int

@@ -499,7 +499,7 @@ begin_successor(struct server *s, struct rowset *rows)
 	    (unsigned long long)s->starts + 1, s->recovered, s->nworkers);
 	/* Its predecessor died between the end of the tree and saying so: there is nothing left to do but that. */
 	if (s->phase == SERVER_BOOT && sup_node_state(sup_root(s->machine)) == SUP_DOWN)
-		server_over(s, STASH_E_DOWN, "the tree had ended when its supervisor died");
+		server_ended(s, sup_verdict(s->machine), "");
 	return 0;
 }
 

@@ -123,7 +123,7 @@ act(struct server *s, const struct sup_action *a)
 		server_up(s);
 		break;
 	case SUP_ACT_DONE:
-		server_done(s, a);
+		server_ended(s, a->code < 0 ? a->code : 0, a->term);
 		break;
 	}
 }

@@ -127,6 +127,16 @@ sup_node_last_reason(const struct sup_node *node)
 	return node->last;
 }
 
+int
+sup_verdict(const struct sup *sup)
+{
+	const struct sup_node *n = sup->root;
+
+	if (n->up != n->start)
+		return STASH_E_START;
+	return n->sub->op.cause == SUP_CAUSE_ESCALATED ? STASH_E_ESCALATED : 0;
+}
+
 /* ---- what clients are told ---- */
 
 /* Whether the attempts for another child of n will start c again, too. */

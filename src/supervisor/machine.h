@@ -271,6 +271,8 @@ enum sup_state sup_node_state(const struct sup_node *node);
 enum stash_status sup_node_status(const struct sup_node *node);
 uint64_t sup_node_restarts(const struct sup_node *node);	     /* since its first start */
 enum stash_reason sup_node_last_reason(const struct sup_node *node); /* of its last end; NOPROC: none yet */
+/* How a tree has ended whose top is down, as DONE had it: 0, STASH_E_ESCALATED, STASH_E_START. */
+int sup_verdict(const struct sup *sup);
 
 /* ---- rows ---- */
 

@@ -246,6 +246,8 @@ finish(struct sup *sup, struct sup_node *n, enum stash_reason reason)
 	enum sup_cause cause = n->sub->op.cause;
 
 	sup_wipe(sup, n);
+	if (n->above == NULL)
+		n->sub->op.cause = cause; /* stays, for sup_verdict() of a successor */
 	process_ended(sup, n, reason, cause);
 }
 
