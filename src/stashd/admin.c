@@ -201,6 +201,28 @@ start_child(struct peer *p, uint64_t number, struct admin *a, const struct stash
 	admin_free(a);
 }
 
+/* The machine has an answer to that of its own. */
+static bool
+is_there(struct server *s, const struct admin *a)
+{
+	char path[STASH_PATH_MAX + 1];
+
+	return a->child != NULL && snprintf(path, sizeof(path), "%s/%s", a->supervisor, a->child) < (int)sizeof(path) &&
+	    sup_find_path(s->machine, path) != NULL;
+}
+
+static unsigned
+workers_of(const struct stash_child_spec *spec)
+{
+	const struct stash_supervisor_spec *below = spec->supervisor;
+	unsigned n = below == NULL;
+
+	if (below != NULL && below->strategy != STASH_SIMPLE_ONE_FOR_ONE)
+		for (size_t i = 0; i < below->nchildren; i++)
+			n += workers_of(&below->children[i]);
+	return n;
+}
+
 static void
 start(struct peer *p, uint64_t number, const char *supervisor, const void *token, const struct stash_child_spec *spec)
 {
@@ -222,6 +244,11 @@ start(struct peer *p, uint64_t number, const char *supervisor, const void *token
 	if (a == NULL)
 		return;
 	memcpy(a->token, token, PLAN_TOKEN);
+	if (!a->again && !is_there(p->server, a) && files_for_workers(p->server, workers_of(spec)) < 0) {
+		answer_started(p, number, STASH_E_BUSY, stash_errmsg(), "system_limit", NULL);
+		admin_free(a);
+		return;
+	}
 	if (simple)
 		start_instance(p, number, a, spec);
 	else if (node != NULL && sup_node_spec(node)->kind == SUP_SUPERVISOR)

@@ -35,7 +35,7 @@ make_one(struct server *s, const struct sup_node *node)
 		return false;
 	if (w->ahead != NULL)
 		return true;
-	if (w->slot != SLOT_OPEN || w->now != NULL || w->start != 0 || !LIST_EMPTY(&w->dying))
+	if (!files_for_both(s) || w->slot != SLOT_OPEN || w->now != NULL || w->start != 0 || !LIST_EMPTY(&w->dying))
 		return false;
 	w->ahead = life_make(w, sup_node_handle(node), 0);
 	if (w->ahead == NULL)

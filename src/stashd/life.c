@@ -34,6 +34,7 @@ life_create(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnatio
 		return NULL;
 	}
 	l->server = w->server;
+	l->server->files.lives++;
 	l->worker = w;
 	l->node = node;
 	l->start = start;
@@ -50,6 +51,7 @@ life_create(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnatio
 void
 life_free(struct life *l)
 {
+	l->server->files.lives--;
 	stashlink_forget(&l->server->stash, l);
 	spawn_release(&l->bank);
 	if (event_initialized(&l->dead))
@@ -368,7 +370,9 @@ let_go(struct life *l)
 void
 life_go_on(struct worker *w)
 {
-	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !worker_has_slot(w)))
+	/* With few descriptors left one doesn't begin before its predecessor's are free. */
+	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !worker_has_slot(w)) &&
+	    (LIST_EMPTY(&w->dying) || files_for_both(w->server)))
 		begin(w);
 	if (!LIST_EMPTY(&w->dying))
 		return;

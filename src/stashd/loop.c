@@ -265,7 +265,7 @@ set_up(struct server *s, int keeper)
 {
 	int result;
 
-	(void)proc_raise_files();
+	files_begin(s);
 	/* First, so that they get low numbers. */
 	result = spawn_setup();
 	keep_open(&s->keep, keeper);

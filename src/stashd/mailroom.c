@@ -92,6 +92,7 @@ mailroom_create(struct worker *w, const uint8_t id[STASH__ID], uint32_t uid, uin
 	c->silent_since = stash__now_ns();
 	LIST_INSERT_HEAD(&w->channels, c, of_worker);
 	RB_INSERT(channel_ids, &w->server->channels, c);
+	w->server->files.channels++;
 	return c;
 }
 
@@ -124,6 +125,7 @@ destroy(struct channel *c)
 		ways_channel_gone(c);
 	LIST_REMOVE(c, of_worker);
 	RB_REMOVE(channel_ids, &c->worker->server->channels, c);
+	c->worker->server->files.channels--;
 	mailroom_close_ends(c);
 	free(c);
 }

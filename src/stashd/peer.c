@@ -155,12 +155,19 @@ wait_over(struct wait *wait, int error, const char *text)
 		error = STASH_E_DEADLOCK;
 		text = "it would wait for its own answer";
 	}
+	if (open && error == 0) {
+		error = files_for_channel(p->server);
+		text = stash_errmsg();
+	}
 	if (open && error == 0)
 		mailroom_open(p, number, w, ring_bytes);
 	else if (open)
 		peer_result(p, STASH__B_CHANNEL, number, error, text);
 	else
 		peer_done(p, number, error, text, "");
+	/* It isn't to hold a place that is kept for those who come to look. */
+	if (open && error == STASH_E_BUSY && LIST_EMPTY(&p->channels) && TAILQ_EMPTY(&p->waits))
+		doom(p);
 }
 
 void
@@ -229,6 +236,9 @@ on_hello(struct peer *p, struct mail *m)
 		    "user %u may not use this stashd, which runs as user %u: its config has to name that user in "
 		    "allow_users or read_only_users, or a group in allow_groups",
 		    p->uid, (unsigned)geteuid());
+	else if (p->excess)
+		error = stash__fail(
+		    STASH_E_BUSY, "stashd has no descriptors left for one more client: try again later");
 	strlcpy(p->label, label, sizeof(p->label));
 	if (error == 0 && (p->bell = mail_take_fd(m, 0)) < 0)
 		error = stash__fail(STASH_E_PROTO, "a hello without a bell");
@@ -541,6 +551,8 @@ peer_create(struct server *s, int fd, unsigned access, uint32_t uid, uint32_t pi
 	p->pidfd = pidfd;
 	p->bell = -1;
 	p->access = access;
+	p->excess = !files_for_client(s);
+	s->files.clients++;
 	p->uid = uid;
 	p->pid = pid;
 	LIST_INIT(&p->channels);
@@ -566,6 +578,7 @@ peer_drop(struct peer *p)
 		wait_free(TAILQ_FIRST(&p->waits));
 	mailroom_peer_gone(p);
 	TAILQ_REMOVE(&p->server->broker.peers, p, link);
+	p->server->files.clients--;
 	if (p->bell >= 0)
 		close(p->bell);
 	if (p->pidfd >= 0)

@@ -48,6 +48,8 @@ on_closed(void *arg, int error, const char *text, struct mail *m)
 	}
 	w->slot = SLOT_UNKNOWN;
 	drop_bell(w);
+	if (w->start == 0)
+		worker_disclaim(w);
 	if (w->start != 0)
 		worker_open(w);
 }
@@ -75,7 +77,11 @@ release_tick(struct server *s)
 	if (s->phase == SERVER_BOOT || s->phase == SERVER_OVER)
 		return;
 	RB_FOREACH(w, worker_names, &s->names) {
-		if (w->gone && w->slot == SLOT_OPEN && is_free(w) && n++ < TURN_MAX)
+		if (!w->gone || !is_free(w))
+			continue;
+		if (w->slot == SLOT_OPEN && n++ < TURN_MAX)
 			release(w);
+		else if (w->slot == SLOT_UNKNOWN)
+			worker_disclaim(w); /* it never had one */
 	}
 }

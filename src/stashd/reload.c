@@ -190,6 +190,15 @@ add_later(struct reload *r, const char *later)
 
 /* ---- its way ---- */
 
+/* Those that the config adds; children that it takes away leave their descriptors later. */
+static int
+more_than_fit(struct server *s, const struct sup_spec *tree)
+{
+	unsigned now = s->files.workers, then = files_workers_of(tree);
+
+	return then > now ? files_for_workers(s, then - now) : 0;
+}
+
 static void
 on_read(void *arg, const struct reread_result *result)
 {
@@ -207,7 +216,9 @@ on_read(void *arg, const struct reread_result *result)
 		return;
 	}
 	add_later(r, result->later);
-	error = sup_reload_steps(s->machine, result->tree, on_step, r);
+	error = more_than_fit(s, result->tree);
+	if (error == 0)
+		error = sup_reload_steps(s->machine, result->tree, on_step, r);
 	if (error < 0) {
 		fail(r, error, stash_errmsg());
 	} else if (r->dry_run) {

@@ -19,6 +19,7 @@
  *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
  *   release.c    slots of names that are nobody's any more
+ *   files.c      how many descriptors are given out
  *   mailfound.c  channels that a predecessor has left
  *   ways.c       channels from worker to worker
  */
@@ -43,6 +44,7 @@
 #include "shm/rows.h"
 #include "shm/slot.h"
 #include "shm/wire.h"
+#include "stashd/files.h"
 #include "stashd/keeplink.h"
 #include "stashd/mail.h"
 #include "stashd/names.h"
@@ -178,6 +180,7 @@ struct worker {
 	struct belongings has;	      /* names.h */
 	bool down_due;		      /* no next one comes: its channels go, as soon as the last one is retired */
 	bool gone;		      /* no child has this name: what belongs to it is let go */
+	bool claims;		      /* it is counted among those that need descriptors */
 };
 RB_HEAD(worker_names, worker);
 RB_HEAD(worker_nodes, worker);
@@ -213,6 +216,8 @@ int worker_file(const struct worker *, const char *half, int flags);
 /* STATUS or GONE came out of the machine: its rows; then, when they are submitted, whoever is to know. */
 void worker_record(struct worker *, enum stash_status, bool gone);
 void worker_status(struct worker *, enum stash_status, bool gone);
+/* Nobody's any more, it needs no descriptors. */
+void worker_disclaim(struct worker *);
 void workers_free(struct server *);
 /* release.c: slots and bells of names that are nobody's any more. */
 void release_tick(struct server *);
@@ -344,6 +349,7 @@ struct peer {
 	struct event doomed; /* it is to be dropped, by nobody who still uses it */
 	struct outbox outbox;
 	bool broken;	/* that was said */
+	bool excess;	/* there is no room for it: it is told so, and goes */
 	uint64_t again; /* the request of that number was sent to a predecessor, too */
 	LIST_HEAD(, channel) channels;
 	TAILQ_HEAD(, wait) waits;
@@ -557,6 +563,7 @@ struct server {
 	struct reloads reloads;
 	bool reload_due; /* SIGHUP came before there was a tree */
 
+	struct files files;
 	struct worker_names names;
 	struct worker_nodes nodes;
 	LIST_HEAD(, life) ahead;

@@ -268,7 +268,9 @@ begin_first(struct server *s, struct rowset *rows)
 {
 	int result;
 
-	result = expect_all(s, s->tree, s->tree->id);
+	result = files_for_workers(s, files_workers_of(s->tree));
+	if (result == 0)
+		result = expect_all(s, s->tree, s->tree->id);
 	if (result < 0)
 		return result;
 	know_incarnations(s, rows);

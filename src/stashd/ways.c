@@ -181,7 +181,9 @@ make_file(struct worker *from, struct worker *to, uint8_t id[STASH__ID], int *be
 	int fd = -1, result;
 
 	arc4random_buf(id, STASH__ID);
-	result = worker_bell(to);
+	result = files_for_channel(s);
+	if (result == 0)
+		result = worker_bell(to);
 	if (result == 0)
 		result = stash__way_make(s->way_fd, id, from->name, to->name, &fd);
 	if (result < 0)

@@ -140,6 +140,20 @@ end_ahead(struct worker *w)
 	(void)pidfd_send_signal(w->ahead->pidfd, SIGKILL, NULL, 0);
 }
 
+static void
+claim(struct worker *w)
+{
+	w->server->files.workers += !w->claims;
+	w->claims = true;
+}
+
+void
+worker_disclaim(struct worker *w)
+{
+	w->server->files.workers -= w->claims;
+	w->claims = false;
+}
+
 /* node NULL: only the specification is known yet. */
 static int
 take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *node)
@@ -150,6 +164,7 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	int result;
 
 	STASH_ASSERT(spec != NULL);
+	claim(w);
 	if (node != NULL)
 		instance = sup_node_args(node, &len);
 	/* Another instance may have the same specification and the same name. */
