@@ -458,6 +458,18 @@ take_signals(struct keeper *k)
 }
 
 static void
+give_signals_back(struct keeper *k)
+{
+	struct signalfd_siginfo info;
+
+	while (read(k->signals, &info, sizeof(info)) > 0)
+		continue;
+	close(k->signals);
+	if (!k->job->last)
+		(void)sigprocmask(SIG_SETMASK, &k->before, NULL);
+}
+
+static void
 loop(struct keeper *k)
 {
 	k->last_turn = stash__now_ns();
@@ -488,8 +500,7 @@ keeper_run(const struct keeper_job *job)
 	if (result == 0) {
 		stash__point_process("keeper", NULL);
 		loop(&k);
-		close(k.signals);
-		(void)sigprocmask(SIG_SETMASK, &k.before, NULL);
+		give_signals_back(&k);
 	}
 	orphans_free(&k.orphans);
 	(void)prctl(PR_SET_CHILD_SUBREAPER, was_reaper);

@@ -7,6 +7,7 @@
 #define STASHD_KEEPER_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 struct keeper_job {
@@ -14,10 +15,12 @@ struct keeper_job {
 	 * before it. */
 	int (*supervisor)(void *arg, int keeper, uint64_t starts);
 	void *arg;
+	bool last; /* signals aren't given back */
 };
 
 /* Runs supervisors until one of them says that it is over: its result, with its text as the thread's message.
- * Takes SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, and gives them back. */
+ * Takes SIGTERM, SIGINT, SIGHUP, SIGUSR1 and SIGCHLD, and gives them back; those that came before its end were for
+ * it. */
 int keeper_run(const struct keeper_job *);
 
 #endif

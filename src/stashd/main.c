@@ -300,6 +300,7 @@ run(const struct command *command, const struct conf *conf, bool use_syslog)
 	int error;
 
 	config.source = command->file;
+	config.last = true;
 	config.reread = reread;
 	config.reread_arg = (void *)(uintptr_t)command;
 	if (use_syslog)

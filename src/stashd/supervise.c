@@ -126,7 +126,7 @@ supervisor(void *arg, int keeper, uint64_t starts)
 static int
 run(struct server_job *job, char *run_dir)
 {
-	struct keeper_job keeper = { supervisor, job };
+	struct keeper_job keeper = { supervisor, job, job->config->last };
 	struct stash__info info;
 	int result = rundir_prepare(job->dir, job->config->run_dir, &info);
 

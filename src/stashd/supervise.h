@@ -62,6 +62,7 @@ struct stash__supervise_config {
 	void *reread_arg;
 	int ready;		   /* a socket that is told when the tree is up; 0: none */
 	const char *source;	   /* where the tree comes from, for the log; NULL: nothing is said */
+	bool last;		   /* the process ends behind it: signals stay blocked, lest a late one ends it first */
 	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };
 
