@@ -76,6 +76,24 @@ START_TEST(a_stop_goes_on)
 	t_tree_is(&t, "STOPPED root/a shutdown; STOPPED root shutdown; DONE ok");
 	t_tree_takeover(&t, false);
 	t_tree_is(&t, "");
+	ck_assert_int_eq(sup_verdict(t.sup), 0);
+	t_tree_close(&t);
+}
+END_TEST
+
+START_TEST(how_it_ended_is_known)
+{
+	begin("root[intensity=0](a)");
+	t_tree_exit(&t, "root/a", STASH_REASON_CRASH);
+	t_tree_is(&t, "STOPPED root/a crash; ESCALATED root; STOPPED root shutdown; DONE STASH_E_ESCALATED");
+	t_tree_takeover(&t, false);
+	ck_assert_int_eq(sup_verdict(t.sup), STASH_E_ESCALATED);
+	t_tree_close(&t);
+	t_tree_start(&t, "root(a)");
+	t_tree_failed(&t, "root/a");
+	(void)t_tree_log(&t);
+	t_tree_takeover(&t, false);
+	ck_assert_int_eq(sup_verdict(t.sup), STASH_E_START);
 	t_tree_close(&t);
 }
 END_TEST
@@ -411,6 +429,7 @@ tree_rows_suite(void)
 	tcase_add_test(c, running_workers_go_on);
 	tcase_add_test(c, a_used_up_budget_stays_used_up);
 	tcase_add_test(c, a_stop_goes_on);
+	tcase_add_test(c, how_it_ended_is_known);
 	tcase_add_test(c, a_worker_that_was_never_let_go_is_started_again);
 	tcase_add_test(c, what_was_added_is_kept_and_what_was_deleted_is_gone);
 	tcase_add_test(c, all_rows_can_be_asked_for);

@@ -24,9 +24,10 @@
 #include "testlib_scenario_run.h"
 
 #define START_MS 20000
-#define CALL_MS 20000
-#define CLIENTS_MS 60000
+#define CALL_MS 10000
+#define CLIENTS_MS 40000
 #define STOP_MS 20000
+#define LOG_SHOWN 4000 /* bytes, from its end on */
 
 const char *
 scenario_flavour_name(enum scenario_flavour flavour)
@@ -116,6 +117,58 @@ exec_shutdown(void *arg)
 	_exit(127);
 }
 
+static bool
+said(const struct run *r, const char *words)
+{
+	char *log = t_read_file(r->log, NULL);
+	bool yes = strstr(log, words) != NULL;
+
+	free(log);
+	return yes;
+}
+
+/* As the manual says, a start ends with the first child that dies in it, and with the one that looks at the store. */
+static bool
+start_failed(const struct run *r)
+{
+	if (r->keeper.status == 75)
+		return said(r, "the process that looked at it was ended by signal 9");
+	return (r->keeper.status == 70 || r->keeper.status == 256 + SIGKILL) && said(r, "the tree couldn't be started");
+}
+
+/* Whether a supervisor that has lost its keeper lives, or one that doesn't know yet what it is. */
+static bool
+supervisor_lives(const struct run *r)
+{
+	pid_t pids[64];
+	int n = t_children(0, pids, 64);
+
+	for (int i = 0; i < n && i < 64; i++) {
+		char path[64], title[PATH_MAX] = "";
+		int fd;
+
+		snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pids[i]);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd < 0)
+			continue;
+		if (read(fd, title, sizeof title - 1) > 0 &&
+		    (strncmp(title, "stashd: supervisor", 18) == 0 || strcmp(title, r->stashd) == 0)) {
+			close(fd);
+			return true;
+		}
+		close(fd);
+	}
+	return false;
+}
+
+/* What a service manager does when keeper and supervisor are dead, and somebody still wants something. */
+static void
+revive(struct run *r)
+{
+	if (ended(&r->keeper) != -1 && !start_failed(r) && !supervisor_lives(r))
+		start_process(&r->keeper, exec_stashd, r);
+}
+
 /* ---- the clients ---- */
 
 static void
@@ -147,7 +200,8 @@ be_client(void *arg)
 
 	setenv("RUNTIME_DIRECTORY", me->run->base, 1);
 	note(&me->open, stash_client_open(&c, me->run->store, &options), NULL);
-	for (int i = 0; c != NULL && i < CALLS; i++) {
+	/* Whoever was refused once asks no more. */
+	for (int i = 0; c != NULL && i < CALLS && (i == 0 || me->calls[i - 1].error == STASH_OK); i++) {
 		struct stash_reply reply = { 0 };
 
 		if (i == CALLS / 2)
@@ -174,9 +228,11 @@ static bool
 clients_over(void *arg)
 {
 	struct run *r = arg;
-	bool first = is_over(&r->client[0]);
+	bool first = is_over(&r->client[0]), both = is_over(&r->client[1]) && first;
 
-	return is_over(&r->client[1]) && first;
+	if (!both)
+		revive(r);
+	return both;
 }
 
 /* Whom the flavour wants dead. */
@@ -234,21 +290,11 @@ await_start(struct run *r)
 		scenario_problem(r, "stashd neither answers nor ends");
 }
 
-/* In order: by the keeper, as long as there is one. */
 static void
-stop(struct run *r)
+shut_down(struct run *r)
 {
 	struct process ctl;
 
-	if (ended(&r->keeper) == -1) {
-		(void)kill(r->keeper.pid, SIGTERM); /* unreaped, so it is the one */
-		if (!t_wait_for(is_over, &r->keeper, STOP_MS))
-			scenario_problem(r, "stashd goes on %d ms after SIGTERM", STOP_MS);
-	}
-	if (ended(&r->keeper) == 0)
-		return;
-	if (r->keeper.status >= 0 && r->keeper.status < 256 && !r->how->failing)
-		scenario_problem(r, "stashd ended with status %d", r->keeper.status);
 	start_process(&ctl, exec_shutdown, r);
 	if (!t_wait_for(is_over, &ctl, STOP_MS)) {
 		scenario_problem(r, "stashctl shutdown hangs");
@@ -257,6 +303,22 @@ stop(struct run *r)
 	} else if (ctl.status != 0 && ctl.status != 69) {
 		scenario_problem(r, "stashctl shutdown: exit status %d", ctl.status);
 	}
+}
+
+/* In order: by the keeper, as long as there is one. */
+static void
+stop(struct run *r)
+{
+	if (ended(&r->keeper) == -1) {
+		if (r->how->disk)
+			shut_down(r);
+		else
+			(void)kill(r->keeper.pid, SIGTERM); /* unreaped, so it is the one */
+		if (!t_wait_for(is_over, &r->keeper, STOP_MS))
+			scenario_problem(r, "stashd goes on %d ms after it was to stop", STOP_MS);
+	}
+	if (ended(&r->keeper) != 0)
+		shut_down(r);
 }
 
 /* What a user does next: starts it again. */
@@ -315,11 +377,13 @@ show_logs(struct run *r, const char *first)
 
 	for (int i = 0; i < 2; i++) {
 		char *text;
+		size_t len;
 
 		if (access(logs[i], R_OK) != 0 || (i == 1 && logs[0] == logs[1]))
 			continue;
-		text = t_read_file(logs[i], NULL);
-		fprintf(r->problems, "---- %s\n%s", i == 0 ? "log" : "log of the next start", text);
+		text = t_read_file(logs[i], &len);
+		fprintf(r->problems, "---- %s\n%s", i == 0 ? "log" : "log of the next start",
+		    text + (len > LOG_SHOWN ? len - LOG_SHOWN : 0));
 		free(text);
 	}
 }
@@ -347,6 +411,9 @@ scenario_run(struct scenario *how)
 	}
 	stop(&r);
 	scenario_check_left(&r);
+	r.start_failed = start_failed(&r);
+	if (r.keeper.status > 0 && r.keeper.status < 256 && !r.start_failed && !how->failing)
+		scenario_problem(&r, "stashd ended with status %d", r.keeper.status);
 	tracer_end(r.tracer, &how->report);
 	r.tracer = NULL;
 	scenario_check_calls(&r);

@@ -5,7 +5,8 @@
  *	stashd starts with one worker, a sequence;
  *	two clients take ten numbers each; in the midst one of them sends a call that crashes the worker, and the other
  *	has the worker restarted; with a flavour, a process is killed there as well;
- *	stashd is stopped in order (by SIGTERM; without a keeper by `stashctl shutdown`);
+ *	when keeper and supervisor are dead while clients want something, stashd is started again;
+ *	stashd is stopped in order (by SIGTERM; without a keeper, or with disk, by `stashctl shutdown`);
  *	the next stashd starts on the same store, hands out the next number and is stopped in order.
  *
  * Then: each answered number was handed out once, the sequence has no number that nobody got (but those that a dead
@@ -30,7 +31,7 @@ struct scenario {
 	/* set by the caller */
 	struct tracer_plan plan;
 	enum scenario_flavour flavour;
-	bool disk;    /* ack = "disk" */
+	bool disk;    /* ack = "disk", and the stop is by stashctl shutdown */
 	bool failing; /* calls fail, nobody is killed: a start may be refused, and calls may fail as is documented */
 	/* after scenario_run() */
 	char *problems; /* "": none; else a line for each, and what stashd wrote.  To be freed */

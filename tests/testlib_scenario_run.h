@@ -39,14 +39,15 @@ struct run {
 	struct scenario *how;
 	FILE *problems;
 	bool bad, up;
+	bool start_failed; /* the tree was never up, and stashd has said so and ended */
 	char dir[512], store[PATH_MAX], base[PATH_MAX], conf[PATH_MAX];
 	const char *log, *stashd, *stashctl;
 	struct tracer *tracer;
 	struct process keeper;
-	struct t_stashd view; /* for t_murder() */
+	struct t_stashd view;	/* for t_murder() */
 	struct client *clients; /* shared with them */
 	struct process client[CLIENTS];
-	int keeper_fds; /* before the first call */
+	int keeper_fds;		  /* before the first call */
 	uint64_t answered, maybe; /* numbers that somebody has; that somebody may have taken along */
 };
 

@@ -129,7 +129,7 @@ tracer_kind_name(enum tracer_kind kind)
 void
 tracer_describe(char *text, size_t size, const struct tracer_plan *plan, const struct tracer_report *report, unsigned i)
 {
-	static const char *const whats[] = { "killed", "failing", "stopped" };
+	static const char *const whats[] = { "killed", "failing", "stopped", "marked", "held" };
 	const struct tracer_act *a = &plan->acts[i];
 	int n = snprintf(text, size, "%s %s at the %s of its call %llu", tracer_kind_name(a->kind), whats[a->what],
 	    a->when == TRACER_ENTRY || a->what == TRACER_FAIL ? "entry" : "exit", (unsigned long long)a->nth);

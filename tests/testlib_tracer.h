@@ -47,7 +47,9 @@ enum tracer_when { TRACER_ENTRY, TRACER_EXIT };
 enum tracer_what {
 	TRACER_KILL, /* SIGKILL to the process; at the entry, the call isn't made any more */
 	TRACER_FAIL, /* the call isn't made, and fails with `error`; `when` is of no account */
-	TRACER_STOP  /* SIGSTOP to the process; who continues it is the caller's affair */
+	TRACER_STOP, /* SIGSTOP to the process; who continues it is the caller's affair */
+	TRACER_MARK, /* nothing: from here on the next act's calls are counted */
+	TRACER_HOLD  /* the thread goes on when the next act is done */
 };
 
 struct tracer_act {
@@ -60,7 +62,7 @@ struct tracer_act {
 	int only;      /* 0: each call counts; else SYS_xxx + 1: only these are counted */
 };
 
-enum { TRACER_ACTS = 2, TRACER_CALLS = 512 };
+enum { TRACER_ACTS = 3, TRACER_CALLS = 512 };
 
 struct tracer_plan {
 	struct tracer_act acts[TRACER_ACTS]; /* one after the other */

@@ -49,6 +49,7 @@ static struct {
 	uint64_t count;	     /* calls counted for the act that is due */
 	uint64_t failing_nr; /* TRACER_FAIL for good: that number */
 	const struct tracer_act *failing;
+	struct thread *held;
 	bool free; /* all is done: everybody is let go */
 } tr;
 
@@ -198,6 +199,9 @@ done(void)
 	tr.count = 0;
 	__atomic_store_n(&tr.report->done, tr.report->done + 1, __ATOMIC_SEQ_CST);
 	tr.free = tr.report->done == tr.plan->nacts && tr.failing == NULL;
+	if (tr.held != NULL)
+		go_on(tr.held, 0);
+	tr.held = NULL;
 }
 
 /* No call instead of that one, and at its exit this result. */
@@ -256,6 +260,12 @@ act(struct thread *t, enum tracer_when when, const uint64_t *args, int64_t resul
 	case TRACER_STOP:
 		(void)kill(t->tgid, SIGSTOP);
 		break;
+	case TRACER_MARK:
+		break;
+	case TRACER_HOLD:
+		done();
+		tr.held = t;
+		return;
 	case TRACER_FAIL:
 		begin_failing(t, a);
 		if (a->for_good) {
@@ -378,7 +388,8 @@ on_stop(struct thread *t, int status)
 	}
 	if (signal == (SIGTRAP | 0x80)) {
 		on_syscall(t);
-		go_on(t, 0);
+		if (t != tr.held)
+			go_on(t, 0);
 	} else {
 		go_on(t, signal);
 	}
