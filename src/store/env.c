@@ -81,6 +81,8 @@ store_code(int rc)
 	case MDB_INVALID:
 	case MDB_NOTFOUND:
 	case MDB_INCOMPATIBLE:
+	case MDB_CURSOR_FULL: /* a tree deeper than any can be */
+	case MDB_PAGE_FULL:
 		return STASH_E_CORRUPT;
 	case MDB_VERSION_MISMATCH:
 		return STASH_E_FORMAT;

@@ -130,9 +130,10 @@ int store_create(const char *dir, const struct store_options *, const uint8_t id
 /* ---- child.c ---- */
 
 struct store_child_result {
-	int code;     /* 0 or STASH_E_* */
-	bool damaged; /* the file is bad, as against: could not be looked at */
-	bool walked;  /* everything was looked at */
+	int code;	 /* 0 or STASH_E_* */
+	bool damaged;	 /* the file is bad, as against: could not be looked at */
+	bool walked;	 /* everything was looked at */
+	bool other_lmdb; /* the file says that it is of another version of LMDB */
 	char text[600];
 	struct store_meta meta;
 	struct store_report report;
@@ -169,6 +170,11 @@ int store_walk(MDB_env *, const struct store_meta *, const MDB_dbi dbi[STORE_DB_
 
 /* All of a file to another. */
 int store_copy_bytes(const char *path, int fd);
+
+/* ---- pages.c ---- */
+
+/* Each page, by reading: STASH_E_CORRUPT says which one is wrong, and how.  Nobody may write meanwhile. */
+int store_walk_pages(MDB_env *);
 
 /* ---- quota.c ---- */
 

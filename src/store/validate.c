@@ -79,6 +79,7 @@ look_at(const struct look *look, struct store_child_result *result)
 	MDB_env *env;
 	int rc = store_env_open(look->path, look->use, look->options->map_bytes, &env);
 
+	result->other_lmdb = rc == MDB_VERSION_MISMATCH;
 	if (rc != 0)
 		return store_fail(rc, "can't be opened");
 	rc = look_inside(look, env, result);
@@ -146,6 +147,10 @@ store_probe(const char *dir, const struct store_options *options, const uint8_t 
 	if (result->damaged)
 		return stash__fail(STASH_E_CORRUPT, "%s: %s. Nothing was changed. %s", path, result->text,
 		    store_backup_advice(dir, advice));
+	if (result->other_lmdb)
+		return stash__fail(STASH_E_FORMAT,
+		    "%s: it is of another LMDB, or its first pages are damaged. Nothing was changed. If it is damaged: %s",
+		    path, store_backup_advice(dir, advice));
 	return result->code == 0 ? 0 : stash__fail(result->code, "%s: %s", path, result->text);
 }
 

@@ -227,8 +227,22 @@ copy_to_nowhere(MDB_env *env)
 	return rc == 0 ? 0 : store_fail(rc, "damaged: a compact copy fails");
 }
 
+/* A transaction of its own: one in which LMDB has met damage takes nothing more.  Nobody writes meanwhile. */
 static int
-walk_all(struct walk *walk, const MDB_dbi dbi[STORE_DB_COUNT])
+walk_in_txn(struct walk *walk, MDB_env *env, MDB_dbi dbi)
+{
+	int rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &walk->txn);
+
+	if (rc != 0)
+		return store_fail(rc, "can't begin a read");
+	walk->report->txn = mdb_txn_id(walk->txn);
+	rc = walk_database(walk, dbi);
+	mdb_txn_abort(walk->txn);
+	return rc;
+}
+
+static int
+walk_all(struct walk *walk, MDB_env *env, const MDB_dbi dbi[STORE_DB_COUNT])
 {
 	uint32_t skip = walk->findings != NULL ? walk->findings->skip : 0;
 	int rc = 0;
@@ -236,7 +250,7 @@ walk_all(struct walk *walk, const MDB_dbi dbi[STORE_DB_COUNT])
 	for (int db = 0; rc == 0 && db < STORE_DB_COUNT; db++) {
 		walk->db = (enum store_db)db;
 		if ((skip & 1u << db) == 0)
-			rc = found(walk, walk_database(walk, dbi[db]));
+			rc = found(walk, walk_in_txn(walk, env, dbi[db]));
 	}
 	if (rc == 0 && (skip & 1u << STORE_DB_EVENT) == 0)
 		rc = found(walk, check_ring(walk->meta, walk->report->rows[STORE_DB_EVENT]));
@@ -255,14 +269,9 @@ store_walk(MDB_env *env, const struct store_meta *meta, const MDB_dbi dbi[STORE_
 	walk->meta = meta;
 	walk->report = report;
 	walk->findings = findings;
-	rc = mdb_txn_begin(env, NULL, MDB_RDONLY, &walk->txn);
-	if (rc != 0) {
-		free(walk);
-		return store_fail(rc, "can't begin a read");
-	}
-	report->txn = mdb_txn_id(walk->txn);
-	rc = walk_all(walk, dbi);
-	mdb_txn_abort(walk->txn);
+	rc = found(walk, store_walk_pages(env));
+	if (rc == 0)
+		rc = walk_all(walk, env, dbi);
 	if (findings != NULL)
 		findings->db = STORE_DB_COUNT; /* pages that belong to none */
 	/* It repeats, and less clearly, what was found already. */
