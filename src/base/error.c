@@ -134,6 +134,9 @@ code_of_errno(int error)
 		return STASH_E_ACCES;
 	case ENOMEM:
 		return STASH_E_NOMEM;
+	case ENOSPC:
+	case EDQUOT:
+		return STASH_E_FULL;
 	default:
 		return STASH_E_SYSTEM;
 	}

@@ -24,7 +24,8 @@ int stash__vfail(int code, const char *fmt, va_list ap) STASH_PRINTF(2, 0);
 /* The same, and OTP's term for it, in words, for stash_errterm(); each other failure leaves "" there. */
 int stash__fail_term(int code, const char *term, const char *fmt, ...) STASH_PRINTF(3, 4);
 
-/* The same from errno: appends ": " and its words. EACCES, EPERM: STASH_E_ACCES; ENOMEM: _NOMEM; else _SYSTEM. */
+/* The same from errno: appends ": " and its words. EACCES, EPERM: STASH_E_ACCES; ENOMEM: _NOMEM; ENOSPC, EDQUOT: _FULL;
+ * else _SYSTEM. */
 int stash__fail_errno(const char *fmt, ...) STASH_PRINTF(1, 2);
 
 #endif
