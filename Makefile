@@ -22,8 +22,8 @@ DEPS = libs
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: all tests help deps demo check check-asan check-valgrind lint format fuzz torture install uninstall clean \
-	helpers points-tree run-checks run-valgrind run-fuzz run-torture FORCE
+.PHONY: all tests help deps demo check check-asan check-valgrind lint format fuzz fuzzers torture install uninstall \
+	clean helpers points-tree run-checks run-valgrind all-fuzzers run-fuzz run-torture FORCE
 Q = $(if $(V),,@)
 say = @$(if $(V),:,printf '  %-5s %s\n' $(1) $(@:$(CURDIR)/%=%))
 # Sub-makes build in parallel, also if nobody said -j.
@@ -230,18 +230,17 @@ lint:
 format:
 	clang-format -i $$(find src tools tests -name '*.[ch]')
 
-fuzz:
+fuzz_tree = BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g'
+fuzz: fuzzers
+	@$(SUBMAKE) $(fuzz_tree) run-fuzz
+fuzzers:
 	@sh .ci/deps.sh libs check fuzz
-	@$(SUBMAKE) BUILD=$(BUILD)/fuzz CC=clang SANITIZE=fuzzer-no-link,address,undefined CFLAGS='-O1 -g' run-fuzz
-# What it finds goes into $(BUILD)/corpus; the corpus in the tree is only read.
+	@$(SUBMAKE) $(fuzz_tree) all-fuzzers
+all-fuzzers: $(fuzzers)
+	@:
+# What they find goes into $(BUILD)/corpus; the corpus in the tree is only read. tests/fuzz/run.sh has the rest.
 run-fuzz: $(fuzzers)
-	@set -e; for f in $(notdir $(fuzzers)); do \
-		mkdir -p $(BUILD)/corpus/$$f; \
-		seeds=tests/fuzz/corpus/$${f#fuzz_}; [ -d $$seeds ] || seeds=; \
-		echo "---- $$f"; \
-		$(BUILD)/$$f -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -artifact_prefix=$(BUILD)/$$f- \
-			$(BUILD)/corpus/$$f $$seeds; \
-	done
+	@BUILD=$(BUILD) FUZZ_SECONDS=$(FUZZ_SECONDS) bash tests/fuzz/run.sh $(fuzzers)
 
 torture:
 	@sh .ci/deps.sh libs check

@@ -356,6 +356,27 @@ START_TEST(test_base_is_never_torn)
 }
 END_TEST
 
+/* Whoever takes over reads its layout as text. */
+START_TEST(test_base_layout_ends)
+{
+	struct stash__base head = { .entry = 1 }, *b;
+	struct stash__in in;
+	int dir = open_dir(), fd;
+
+	memset(head.layout, 'x', sizeof head.layout);
+	ck_assert_int_eq(stash__in_make(dir, "l.in", &origin, 0, 100, &fd), 0);
+	ck_assert_int_eq(stash__in_map(&in, fd, true, NULL), 0);
+	ck_assert_int_eq(stash__base_write(&in, &head, NULL, NULL, ""), 0);
+	stash__base_turn(&in);
+	ck_assert_int_eq(stash__base_copy(&in, &b), 0);
+	ck_assert_uint_eq(strnlen(b->layout, sizeof b->layout), STASH_NAME_MAX);
+	free(b);
+	stash__in_unmap(&in);
+	close(fd);
+	close(dir);
+}
+END_TEST
+
 START_TEST(test_base_grows)
 {
 	struct stash__in in, reader;
@@ -527,6 +548,7 @@ suite(void)
 	tcase_add_test(slot, test_slot_of_another_origin);
 	tcase_add_test(slot, test_base_is_never_torn);
 	tcase_add_test(slot, test_base_grows);
+	tcase_add_test(slot, test_base_layout_ends);
 	tcase_add_test(bell, test_no_wakeup_is_lost);
 	tcase_add_test(bell, test_ring_never_blocks);
 	tcase_add_test(bell, test_fork_inherits_no_map);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "common/out.h"
 #include "stash-inspect/inspect.h"
 #include "stashctl/ctl.h"
 #include "testlib.h"
@@ -97,6 +98,29 @@ START_TEST(test_times)
 }
 END_TEST
 
+/* JSON itself leaves these as they are; a terminal takes U+009B for the beginning of a command. */
+START_TEST(test_json_is_safe_on_a_terminal)
+{
+	static const char said[] = "a\x7f\xc2\x9b"
+				   "31m\xc2\x80\x1b[m\xc3\xa9\n";
+	struct tool tool = { .json = true };
+	char *text = NULL;
+	size_t len;
+	json_t *object = tool_json(), *again;
+
+	tool.out = open_memstream(&text, &len);
+	ck_assert_ptr_nonnull(tool.out);
+	tool_json_set(object, "said", tool_json_string(said));
+	tool_json_line(&tool, object);
+	fclose(tool.out);
+	ck_assert_str_eq(text, "{\"schema\":1,\"said\":\"a\\u007F\\u009B31m\\u0080\\u001B[m\xc3\xa9\\n\"}\n");
+	again = json_loads(text, 0, NULL);
+	ck_assert_str_eq(json_string_value(json_object_get(again, "said")), said);
+	json_decref(again);
+	free(text);
+}
+END_TEST
+
 START_TEST(test_exit_codes)
 {
 	static const int codes[][2] = { { STASH_OK, 0 }, { STASH_E_APP, 1 }, { STASH_E_INVAL, 64 },
@@ -173,6 +197,7 @@ suite(void)
 	tcase_add_test(tc, test_command_lines);
 	tcase_add_test(tc, test_help);
 	tcase_add_test(tc, test_times);
+	tcase_add_test(tc, test_json_is_safe_on_a_terminal);
 	tcase_add_test(tc, test_exit_codes);
 	tcase_add_test(tc, test_no_stashd);
 	tcase_add_test(tc, test_data_too_long);

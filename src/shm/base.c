@@ -90,7 +90,10 @@ try_copy(const struct stash__base *from, uint64_t room, struct stash__base **cop
 		*size = bytes;
 	}
 	memcpy(*copy, from, bytes);
-	return memcmp(*copy, &head, sizeof head) == 0 && head.checksum == stash__checksum(*copy, bytes, 0);
+	if (memcmp(*copy, &head, sizeof head) != 0 || head.checksum != stash__checksum(*copy, bytes, 0))
+		return 0;
+	(*copy)->layout[STASH_NAME_MAX] = '\0'; /* it is read as text, whoever wrote it */
+	return 1;
 }
 
 int

@@ -19,7 +19,7 @@ struct cursor {
 static struct cursor
 begin(const unsigned char *records, uint32_t bytes)
 {
-	return (struct cursor){ .at = records, .end = records + bytes };
+	return (struct cursor){ .at = records, .end = bytes > 0 ? records + bytes : records };
 }
 
 static int

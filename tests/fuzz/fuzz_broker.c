@@ -12,86 +12,14 @@
 #include <unistd.h>
 
 #include "base/assert.h"
-#include "base/log.h"
 #include "shm/bell.h"
-#include "stashd/server.h"
+#include "testlib_server.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MESSAGES_MAX 64
 
-static struct stash__supervise_config config;
-static struct plan_table plans;
 static struct server *server;
-
-static const struct stash_behaviour behaviour = { .size = sizeof(behaviour), .name = "fuzz" };
-static const struct stash_child_spec template = { .size = sizeof(template), .id = "one", .behaviour = &behaviour };
-static const struct stash_supervisor_spec pool = {
-	.size = sizeof(pool), .strategy = STASH_SIMPLE_ONE_FOR_ONE, .children = &template, .nchildren = 1
-};
-static const struct stash_child_spec children[] = {
-	{ .size = sizeof(children[0]), .id = "pool", .supervisor = &pool },
-	{ .size = sizeof(children[0]), .id = "a", .behaviour = &behaviour },
-};
-static const struct stash_supervisor_spec root = { .size = sizeof(root), .children = children, .nchildren = 2 };
-
-static void
-say_nothing(void *arg, int priority, const char *text)
-{
-	(void)arg;
-	(void)priority;
-	(void)text;
-}
-
-/* As loop.c has it, without processes: no keeper, no stash, no store, nothing on disk. */
-static void
-begin(void)
-{
-	struct server *s = calloc(1, sizeof(*s));
-	struct sup_spec *tree;
-
-	STASH_ASSERT(s != NULL && supervise_make_tree(&root, &plans, &tree) == 0);
-	stash__log_sink(say_nothing, NULL);
-	stash__supervise_defaults(&config);
-	s->config = &config;
-	s->plans = &plans;
-	s->tree = tree;
-	s->dir = s->run_dir = "/nonexistent";
-	s->run_fd = s->slot_fd = s->way_fd = s->signals_fd = s->lock_fd = s->broker.fd = s->keep.fd = -1;
-	s->phase = SERVER_UP;
-	TAILQ_INIT(&s->broker.peers);
-	STAILQ_INIT(&s->turns);
-	STAILQ_INIT(&s->reloads);
-	STAILQ_INIT(&s->records.backlog);
-	LIST_INIT(&s->records.longs);
-	LIST_INIT(&s->records.layouts);
-	stash__buf_init(&s->records.scratch, STASH__BUF_MAX);
-	s->events = event_base_new();
-	s->machine = sup_create(NULL);
-	STASH_ASSERT(s->events != NULL && s->machine != NULL && stashlink_init(&s->stash, s, 1) == 0);
-	server = s;
-	STASH_ASSERT(turn_begin(s, sup_spec_ref(tree)) == 0);
-}
-
-static void
-end(void)
-{
-	struct server *s = server;
-
-	reload_free(s);
-	reports_free(s);
-	broker_close(s);
-	mailroom_free(s);
-	workers_free(s);
-	turn_free(s);
-	sup_destroy(s->machine);
-	records_close(s);
-	stashlink_close(&s->stash);
-	event_base_free(s->events);
-	sup_spec_unref(s->tree);
-	plan_table_free(&plans);
-	free(s);
-}
 
 /* ---- messages ---- */
 
@@ -168,7 +96,7 @@ turn(int fd)
 {
 	char answer[4096];
 
-	(void)event_base_loop(server->events, EVLOOP_NONBLOCK);
+	t_server_turn(server);
 	while (recv(fd, answer, sizeof(answer), MSG_DONTWAIT) > 0)
 		;
 }
@@ -176,12 +104,17 @@ turn(int fd)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+	/* By the input's length: of stashd's own user, or of another one that may do this or that. */
+	static const unsigned accesses[] = { ACCESS_OWN, ACCESS_OWN, ACCESS_CALL, ACCESS_LOOK,
+		ACCESS_CALL | ACCESS_LOOK, 0 };
+	unsigned access = accesses[size % (sizeof(accesses) / sizeof(accesses[0]))];
+	uint32_t uid = access == ACCESS_OWN ? (uint32_t)geteuid() : 65534;
 	uint64_t number = 1;
 	int sockets[2];
 
-	begin();
+	server = t_server_begin();
 	STASH_ASSERT(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) == 0);
-	peer_create(server, sockets[0], ACCESS_OWN, (uint32_t)geteuid(), (uint32_t)getpid());
+	peer_create(server, sockets[0], access, uid, (uint32_t)getpid());
 	say_hello(sockets[1]);
 	while (size >= 2 && number < MESSAGES_MAX) {
 		size_t len = data[1] < size - 2 ? data[1] : size - 2;
@@ -194,8 +127,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	peers_tick(server, INT64_MAX / 2);
 	close(sockets[1]);
 	while (!TAILQ_EMPTY(&server->broker.peers) && ++number < 1000)
-		(void)event_base_loop(server->events, EVLOOP_NONBLOCK);
+		t_server_turn(server);
 	STASH_ASSERT(TAILQ_EMPTY(&server->broker.peers));
-	end();
+	t_server_end(server);
 	return 0;
 }

@@ -92,17 +92,34 @@ tool_json_hex(const void *data, size_t len)
 	return string;
 }
 
-static int
-write_to(const char *text, size_t len, void *arg)
+/*
+ * What JSON leaves as it is, and a terminal takes for a command: U+007F, and U+0080 to U+009F, among them an escape
+ * sequence's beginning in one character. They stand in strings only, where an escape means the same.
+ */
+static void
+put_safely(FILE *out, const char *text)
 {
-	return fwrite(text, 1, len, arg) == len ? 0 : -1;
+	for (const unsigned char *at = (const unsigned char *)text; *at != '\0'; at++) {
+		bool two = at[0] == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f;
+
+		if (at[0] == 0x7f || two)
+			fprintf(out, "\\u%04X", at[two]);
+		else
+			putc(*at, out);
+		at += two;
+	}
 }
 
 void
 tool_json_line(const struct tool *tool, json_t *object)
 {
+	char *text = json_dumps(object, JSON_COMPACT);
+
 	/* A stream that can't be written remembers it, and tool_end() says so. */
-	if (json_dump_callback(object, write_to, tool->out, JSON_COMPACT) == 0)
+	if (text != NULL) {
+		put_safely(tool->out, text);
 		putc('\n', tool->out);
+	}
+	free(text);
 	json_decref(object);
 }
