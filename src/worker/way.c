@@ -283,15 +283,10 @@ is_told(struct stash_worker *w)
 static int
 pause_for(struct stash_worker *w, int64_t deadline, bool (*look)(struct stash_worker *))
 {
-	struct stash__box *box = w->out.box;
-	uint32_t phase = atomic_load(&box->phase);
-	uint64_t since = atomic_load(&box->since);
 	int result = stash__worker_sleep(w, STASH__PHASE_WAITING, deadline, look);
 
 	/* Room comes only after what is safe was let out. */
 	stash__publish_pending(w);
-	atomic_store(&box->since, since);
-	atomic_store(&box->phase, phase);
 	return result;
 }
 
@@ -387,6 +382,8 @@ stash__way_write(struct stash_worker *w, struct way *way, uint32_t kind, const c
 		if (result < 0)
 			return result;
 	}
+	if (result == STASH_E_PROTO)
+		way->error = result;
 	if (result == STASH_E_BUSY)
 		return stash__fail(
 		    result, "the mailbox of %s has no room: it doesn't run, or doesn't keep up", way->name);
@@ -458,9 +455,7 @@ end_one(struct stash_worker *w, struct way *way, int error)
 static int
 down_error(const struct way *way)
 {
-	if (way->error != 0)
-		return way->error;
-	return -(int)atomic_load_explicit(&way->channel.page->down, memory_order_acquire);
+	return way->error != 0 ? way->error : stash__channel_down(&way->channel);
 }
 
 static bool
