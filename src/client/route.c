@@ -139,16 +139,22 @@ stash__route_get(struct stash_client *c, const char *name, struct route **result
 }
 
 static void
-close_channel(struct stash_client *c, struct route *r)
+say_close(struct stash_client *c, const void *id)
 {
 	struct stash_buf message;
 
-	atomic_store(&r->channel.page->client_closed, 1);
 	stash__buf_init(&message, STASH__WIRE_MAX);
 	(void)stash__link_compose(c, &message, STASH__B_CLOSE);
-	(void)stash_buf_add_bytes(&message, r->channel.id, STASH__ID);
+	(void)stash_buf_add_bytes(&message, id, STASH__ID);
 	(void)stash__link_send(c, &message, NULL, 0);
 	stash__buf_fini(&message);
+}
+
+static void
+close_channel(struct stash_client *c, struct route *r)
+{
+	atomic_store(&r->channel.page->client_closed, 1);
+	say_close(c, r->channel.id);
 }
 
 /* Without looking into the channel once more. */
@@ -273,6 +279,20 @@ confirmed(struct stash_client *c, struct route *r, int *fds, int nfds)
 	return STASH_OK;
 }
 
+/* A channel that can't be used here is not kept there either. */
+static void
+give_back(struct stash_client *c, struct stash_view *v)
+{
+	char why[STASH__ERRMSG_MAX];
+	size_t len = 0;
+	const void *id = stash_view_bytes(v, &len);
+
+	strlcpy(why, stash_errmsg(), sizeof why);
+	if (len == STASH__ID)
+		say_close(c, id);
+	(void)stash__fail(STASH_E_PROTO, "%s", why);
+}
+
 void
 stash__route_answer(struct stash_client *c, uint64_t request, struct stash_view *v, int *fds, int nfds)
 {
@@ -289,6 +309,8 @@ stash__route_answer(struct stash_client *c, uint64_t request, struct stash_view 
 	result = error;
 	if (error == STASH_OK)
 		result = r->state == ROUTE_OPENING ? opened(c, r, fds, nfds) : confirmed(c, r, fds, nfds);
+	if (error == STASH_OK && result < 0 && r->state == ROUTE_OPENING)
+		give_back(c, v);
 	if (result < 0)
 		stash__route_over(c, r, result, error < 0 ? text : stash_errmsg());
 }
@@ -327,15 +349,27 @@ stash__route_relink(struct stash_client *c)
 
 /* ---- messages ---- */
 
+/* The other side breaks the rules; the reason is the thread's message.  The next call gets another channel. */
+static int
+broken(struct stash_client *c, struct route *r)
+{
+	char why[STASH__ERRMSG_MAX];
+
+	strlcpy(why, stash_errmsg(), sizeof why);
+	end(c, r, STASH_E_PROTO, why);
+	return stash__fail(STASH_E_PROTO, "%s", why);
+}
+
 int
 stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const char *tag, const void *data,
     size_t len, int64_t deadline)
 {
 	int result = stash__request_write(&r->channel, &r->req_tail, r->req_count + 1, kind, tag, data, len, deadline);
 
+	if (result == STASH_E_PROTO)
+		return broken(c, r);
 	if (result < 0)
 		return result;
-	(void)c;
 	STASH_POINT("client_before_tail");
 	r->req_count++;
 	stash__request_publish(&r->channel, r->req_tail);
@@ -357,8 +391,8 @@ stash__route_flush(struct stash_client *c, struct route *r)
 
 	while ((call = TAILQ_FIRST(r->unsent)) != NULL) {
 		int result = stash__route_write(c, r, call->kind, call->tag, call->data, call->len, call->deadline);
-		if (result == STASH_E_BUSY)
-			return; /* the next reply makes room */
+		if (result == STASH_E_BUSY || r->state == ROUTE_OVER)
+			return; /* the next reply makes room; or it has ended, with all of them */
 		if (result < 0) {
 			stash__call_finish(c, call, result, 0, stash_errmsg(), strlen(stash_errmsg()));
 			continue;
@@ -400,8 +434,8 @@ take_replies(struct stash_client *c, struct route *r, unsigned *n)
 unsigned
 stash__route_drain(struct stash_client *c, struct route *r)
 {
-	uint32_t down = atomic_load_explicit(&r->channel.page->down, memory_order_acquire);
-	char why[256];
+	int down = stash__channel_down(&r->channel);
+	char why[STASH__ERRMSG_MAX];
 	unsigned n = 0;
 	int result = take_replies(c, r, &n);
 
@@ -410,12 +444,15 @@ stash__route_drain(struct stash_client *c, struct route *r)
 		stash__route_wake(r);
 	}
 	if (result == STASH_E_PROTO) {
-		strlcpy(why, stash_errmsg(), sizeof why);
-		end(c, r, STASH_E_PROTO, why);
+		(void)broken(c, r);
 	} else if (down != 0) {
 		/* Everything that was published before the mark has been taken. */
-		snprintf(why, sizeof why, "%s is stopped and won't come back by itself", r->name);
-		end(c, r, -(int)down, why);
+		if (down == STASH_E_PROTO)
+			snprintf(why, sizeof why, "the channel to %s was closed: what became of its calls isn't known",
+			    r->name);
+		else
+			snprintf(why, sizeof why, "%s is stopped and won't come back by itself", r->name);
+		end(c, r, down, why);
 	}
 	return n;
 }

@@ -10,6 +10,7 @@
 #include "shm/bell.h"
 
 #define LINK_EVERY 4096u /* waits */
+#define NUDGE_NS STASH__NS_PER_S
 
 void
 stash__wait_asleep(struct stash_client *c, uint32_t asleep)
@@ -129,12 +130,30 @@ spin(struct stash_client *c)
 	return false;
 }
 
+/*
+ * Nothing has come for long.  That may be so; or a stray write of the worker has hit a word that only this side writes,
+ * or the one by which the worker says that it sleeps: then nobody would ever ring again.
+ */
+static void
+nudge(struct stash_client *c)
+{
+	struct route *r;
+
+	TAILQ_FOREACH(r, &c->routes, link) {
+		if (r->state != ROUTE_UP || r->open == 0)
+			continue;
+		stash__reply_taken(&r->channel, r->rep_head);
+		stash__request_publish(&r->channel, r->req_tail);
+		stash__route_ring(r);
+	}
+}
+
 /* Sleeps until something may have changed; true if, at the last look before it, all was done. */
 static bool
 sleep_once(struct stash_client *c, int64_t deadline, bool (*done)(struct stash_client *, void *arg), void *arg)
 {
 	const int others[] = { c->sock, c->lines, -1 };
-	int64_t due = stash__link_due(c), expire = stash__call_expire(c);
+	int64_t due = stash__link_due(c), expire = stash__call_expire(c), again = stash__now_ns() + NUDGE_NS;
 	bool over;
 	int mask = 0;
 
@@ -142,6 +161,8 @@ sleep_once(struct stash_client *c, int64_t deadline, bool (*done)(struct stash_c
 		deadline = due;
 	if (expire < deadline)
 		deadline = expire;
+	if (again < deadline)
+		deadline = again;
 	stash__wait_asleep(c, 1);
 	wake_workers(c);
 	(void)drain_all(c);
@@ -152,6 +173,8 @@ sleep_once(struct stash_client *c, int64_t deadline, bool (*done)(struct stash_c
 		stash__lines_clear(c);
 	if (!c->polled)
 		stash__wait_asleep(c, 0);
+	if (mask == 0 && !over && stash__now_ns() >= again)
+		nudge(c);
 	if (mask & 2 || (!over && c->sock < 0 && stash__now_ns() >= due))
 		stash__link_run(c);
 	return over;

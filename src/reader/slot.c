@@ -99,16 +99,19 @@ unmap(struct halves *h)
 		close(out);
 }
 
+/* It is the worker's, and may be damaged: then there is nothing in its ring, but the base is as good as ever. */
 static int
-map_out(const struct stash_store *store, int dir, const char *name, struct stash__out *out)
+map_out(int dir, const char *name, struct stash__out *out)
 {
 	int fd = open_half(dir, name, "out"), result;
 
 	if (fd < 0)
 		return fd;
-	result = stash__out_map(out, fd, false, NULL);
+	result = stash__out_map_page(out, fd, false);
 	out->fd = fd;
-	return result < 0 ? result : check_origin(store, name, out->page->boot_id, out->page->store_id);
+	if (result == STASH_OK)
+		(void)stash__out_map_ring(out);
+	return result;
 }
 
 static int
@@ -133,7 +136,7 @@ map(const struct stash_store *store, const char *name, struct halves *h)
 		return dir == STASH_E_NOENT ? no_slot(name, NOT_RUN) : dir;
 	result = map_in(store, dir, name, &h->in);
 	if (result == STASH_OK)
-		result = map_out(store, dir, name, &h->out);
+		result = map_out(dir, name, &h->out);
 	close(dir);
 	if (result < 0)
 		unmap(h);
@@ -168,7 +171,7 @@ walk(struct halves *h, const struct stash__base *base, struct newest *n)
 	uint64_t at = base->out_head;
 
 	*n = (struct newest){ .tail = atomic_load_explicit(&h->out.page->out_tail, memory_order_acquire) };
-	if (stash__out_follow(&h->out) < 0)
+	if (stash__out_follow(&h->out) < 0 || h->out.ring == NULL)
 		return true;
 	for (; at < n->tail; at += view.head.bytes) {
 		if (stash__entry_view(&h->out, at, n->tail, &view) < 0)

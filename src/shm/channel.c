@@ -165,6 +165,12 @@ stash__channel_unmap(struct stash__channel *c)
 	memset(c, 0, sizeof *c);
 }
 
+static int
+broken(const char *what)
+{
+	return stash__fail(STASH_E_PROTO, "the other side broke the channel's rules: %s", what);
+}
+
 /* ---- frames ---- */
 
 uint64_t
@@ -231,14 +237,17 @@ stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, 
 {
 	struct stash__frame head = { .number = number, .deadline = deadline, .kind = (uint8_t)kind };
 	size_t tag_len = strlen(tag);
-	uint64_t bytes = stash__frame_bytes(tag_len, len);
+	uint64_t bytes = stash__frame_bytes(tag_len, len), head_at;
 	int result;
 
 	if (tag_len > STASH_TAG_MAX || too_long(c, len))
 		return stash__fail(STASH_E_TOOBIG,
 		    "a message of %zu bytes is over the limit: %d, or half of the channel's ring (%llu)", len,
 		    STASH_DATA_MAX, (unsigned long long)c->ring_bytes / 2);
-	if (room(c, *tail, atomic_load_explicit(&c->page->req_head, memory_order_acquire)) < bytes)
+	head_at = atomic_load_explicit(&c->page->req_head, memory_order_acquire);
+	if (*tail - head_at > c->ring_bytes)
+		return broken("requests are taken that were not sent");
+	if (room(c, *tail, head_at) < bytes)
 		return STASH_E_BUSY;
 	result = reserve(c, &c->req_room, STASH__PAGE, *tail, bytes);
 	if (result < 0)
@@ -248,6 +257,12 @@ stash__request_write(struct stash__channel *c, uint64_t *tail, uint64_t number, 
 	put(c->req + *tail % c->ring_bytes, &head, tag, data, bytes, *tail);
 	*tail += bytes;
 	return STASH_OK;
+}
+
+bool
+stash__reply_sane(const struct stash__channel *c, uint64_t tail)
+{
+	return tail - atomic_load_explicit(&c->page->rep_head, memory_order_acquire) <= c->ring_bytes;
 }
 
 bool
@@ -303,12 +318,6 @@ stash__copy_free(struct stash__copy *copy)
 	free(copy->at);
 	copy->at = NULL;
 	copy->size = 0;
-}
-
-static int
-broken(const char *what)
-{
-	return stash__fail(STASH_E_PROTO, "the other side broke the channel's rules: %s", what);
 }
 
 /* Where in the copy a frame goes, so that its data come to stand aligned to 16 bytes. */

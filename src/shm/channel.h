@@ -59,9 +59,21 @@ uint64_t stash__channel_largest(const struct stash__channel *);
 uint64_t stash__frame_bytes(size_t tag_len, size_t len);
 
 /* Client: writes a request behind *tail (its own copy of the position) and moves *tail; nothing is published yet.
- * 0; STASH_E_BUSY: no room; STASH_E_TOOBIG. */
+ * 0; STASH_E_BUSY: no room; STASH_E_TOOBIG; STASH_E_PROTO: the worker's position cannot be. */
 int stash__request_write(struct stash__channel *, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag,
     const void *data, size_t len, int64_t deadline);
+/* Whether, and why, the supervisor has marked the channel down: 0; STASH_E_DOWN, _HELD: what waits there is not done; else
+ * STASH_E_PROTO, whatever it says. */
+static inline int
+stash__channel_down(const struct stash__channel *c)
+{
+	uint32_t down = atomic_load_explicit(&c->page->down, memory_order_acquire);
+
+	if (down == 0)
+		return STASH_OK;
+	return down == -STASH_E_DOWN || down == -STASH_E_HELD ? -(int)down : STASH_E_PROTO;
+}
+
 /* Client: publishes all up to tail; then the caller wakes the worker. */
 static inline void
 stash__request_publish(struct stash__channel *c, uint64_t tail)
@@ -82,6 +94,8 @@ stash__request_waits(const struct stash__channel *c, uint64_t head)
 
 /* Worker: whether the reply ring has room for the largest reply behind tail. */
 bool stash__reply_room(const struct stash__channel *, uint64_t tail);
+/* Worker: whether the client's position in it can be. */
+bool stash__reply_sane(const struct stash__channel *, uint64_t tail);
 /* Worker: writes a reply behind *tail, moves *tail (not published).  0; STASH_E_BUSY: no room; STASH_E_TOOBIG;
  * STASH_E_PROTO. */
 int stash__reply_write(struct stash__channel *, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code,
@@ -92,6 +106,12 @@ stash__reply_publish(struct stash__channel *c, uint64_t rep_tail, uint64_t req_h
 {
 	atomic_store_explicit(&c->page->rep_tail, rep_tail, memory_order_release);
 	atomic_store_explicit(&c->page->req_head, req_head, memory_order_release);
+}
+/* Client: says how far it has taken replies. */
+static inline void
+stash__reply_taken(struct stash__channel *c, uint64_t rep_head)
+{
+	atomic_store_explicit(&c->page->rep_head, rep_head, memory_order_release);
 }
 /* Client: as stash__request_read, for replies; nothing is published. */
 int stash__reply_take(struct stash__channel *, uint64_t *head, struct stash__copy *, struct stash__message *);

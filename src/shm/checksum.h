@@ -8,6 +8,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -17,6 +18,15 @@ static inline uint64_t
 stash__checksum(const void *object, size_t bytes, uint64_t seed)
 {
 	return XXH3_64bits_withSeed((const unsigned char *)object + sizeof(uint64_t), bytes - sizeof(uint64_t), seed);
+}
+
+/* Of a layout's name, in a field of `size' bytes, and its version; never 0. */
+static inline uint32_t
+stash__layout_sum(const char *layout, size_t size, uint64_t version)
+{
+	uint32_t sum = (uint32_t)XXH3_64bits_withSeed(layout, strnlen(layout, size), version);
+
+	return sum != 0 ? sum : 1;
 }
 
 #endif

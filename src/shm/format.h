@@ -199,6 +199,9 @@ static_assert(offsetof(struct stash__box, tag) == 64 && offsetof(struct stash__b
 #define STASH__PLACE_RECORD 0xfffeu /* a record: the number is its id */
 #define STASH__PLACES 65534u
 
+/* By how much an incarnation can lie beyond the fence of its slot; what is further is a stray write. */
+#define STASH__OWNER_AHEAD (1u << 20)
+
 struct stash__out_page {
 	uint64_t magic; /* this line and the next: by the stash, before the file gets its name */
 	uint32_t format;
@@ -292,7 +295,7 @@ struct stash__entry {
 	uint16_t npositions;
 	uint16_t reserved;
 	uint32_t records_bytes; /* a multiple of 8 */
-	uint32_t reserved2;
+	uint32_t layout_sum;	/* stash__layout_sum() of the out page's layout; 0: not told */
 	/* npositions of struct stash__position; then records; then the image, padded to 8 bytes */
 };
 #define STASH__ENTRY_IMAGE 1u /* the state changed: an image follows */

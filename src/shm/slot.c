@@ -158,8 +158,9 @@ map_ring(struct stash__out *out)
 	return STASH_OK;
 }
 
-int
-stash__out_map(struct stash__out *out, int fd, bool writable, const struct stash__origin *origin)
+/* Page and black box, without the ring. */
+static int
+map_page(struct stash__out *out, int fd, bool writable)
 {
 	uint64_t bytes;
 	int result = stash__file_bytes(fd, &bytes, "a slot");
@@ -175,14 +176,35 @@ stash__out_map(struct stash__out *out, int fd, bool writable, const struct stash
 	if (out->page == NULL)
 		return STASH_E_SYSTEM;
 	out->box = (struct stash__box *)((unsigned char *)out->page + STASH__OUT_BOX);
-	result = check_top(out->page, STASH__MAGIC_OUT, "a slot");
+	return STASH_OK;
+}
+
+int
+stash__out_map(struct stash__out *out, int fd, bool writable, const struct stash__origin *origin)
+{
+	int result = map_page(out, fd, writable);
+
+	if (result == STASH_OK)
+		result = check_top(out->page, STASH__MAGIC_OUT, "a slot");
 	if (result == STASH_OK)
 		result = check_origin(out->page->boot_id, out->page->store_id, origin, "a slot");
 	if (result == STASH_OK)
 		result = map_ring(out);
-	if (result < 0)
+	if (result < 0 && out->page != NULL)
 		stash__out_unmap(out);
 	return result;
+}
+
+int
+stash__out_map_page(struct stash__out *out, int fd, bool writable)
+{
+	return map_page(out, fd, writable);
+}
+
+int
+stash__out_map_ring(struct stash__out *out)
+{
+	return map_ring(out);
 }
 
 void
@@ -281,16 +303,20 @@ stash__in_follow(struct stash__in *in)
 	return STASH_OK;
 }
 
+/* Its header is not believed, for its worker may have written over it: nothing in the page can do harm, and which
+ * version this is was told on the socket that it came by. */
 struct stash__bell_page *
 stash__bell_page_map(int fd, bool writable)
 {
-	struct stash__bell_page *page = stash__map(fd, 0, STASH__PAGE, writable, "a bell page");
+	uint64_t bytes;
 
-	if (page != NULL && check_top(page, STASH__MAGIC_BELL, "a bell page") < 0) {
-		stash__unmap(page, STASH__PAGE);
-		page = NULL;
+	if (stash__file_bytes(fd, &bytes, "a bell page") < 0)
+		return NULL;
+	if (bytes < sizeof(struct stash__bell_page)) {
+		(void)stash__fail(STASH_E_CORRUPT, "the file of a bell page is too short");
+		return NULL;
 	}
-	return page;
+	return stash__map(fd, 0, STASH__PAGE, writable, "a bell page");
 }
 
 void

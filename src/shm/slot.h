@@ -46,8 +46,13 @@ int stash__status_page_make(int dirfd, const char *file, const struct stash__ori
  * worker's own: until unmap). */
 int stash__out_map(struct stash__out *, int fd, bool writable, const struct stash__origin *);
 int stash__in_map(struct stash__in *, int fd, bool writable, const struct stash__origin *);
+/* The same in two steps, for whoever has to do with a half that may be damaged: page and black box, whatever stands
+ * there; then the ring.  A worker does the second when the stash has retired its predecessor, and mended that. */
+int stash__out_map_page(struct stash__out *, int fd, bool writable);
+int stash__out_map_ring(struct stash__out *);
 void stash__out_unmap(struct stash__out *);
 void stash__in_unmap(struct stash__in *);
+/* Whatever stands in its header.  NULL: an error. */
 struct stash__bell_page *stash__bell_page_map(int fd, bool writable);
 void stash__bell_page_unmap(struct stash__bell_page *);
 struct stash__status_page *stash__status_page_map(int fd, bool writable);

@@ -122,6 +122,29 @@ check_positions(struct slot *slot, const struct copy *copy, const struct stash__
 	return STASH_OK;
 }
 
+/* What the image is: copied out of the page, where a stray write may have hit it. */
+struct layout {
+	char name[STASH_NAME_MAX + 1];
+	uint32_t version;
+};
+
+static int
+take_layout(const struct slot *slot, const struct stash__entry *e, struct layout *layout)
+{
+	const struct stash__out_page *page = slot->out.page;
+	uint64_t version = atomic_load_explicit(&page->layout_version, memory_order_relaxed);
+
+	memcpy(layout->name, page->layout, sizeof layout->name);
+	layout->name[STASH_NAME_MAX] = '\0';
+	layout->version = (uint32_t)version;
+	if ((e->flags & STASH__ENTRY_IMAGE) != 0 && e->layout_sum != 0 &&
+	    e->layout_sum != stash__layout_sum(layout->name, sizeof layout->name, version))
+		return broken("has an image whose layout was written over");
+	if (stash__check_name(layout->name) < 0)
+		layout->name[0] = '\0';
+	return STASH_OK;
+}
+
 static int
 check_entry(const struct slot *slot, const struct stash__entry *e)
 {
@@ -140,18 +163,11 @@ check_entry(const struct slot *slot, const struct stash__entry *e)
 /* ---- apply ---- */
 
 static void
-apply_layout(struct slot *slot)
+apply_layout(struct slot *slot, const struct layout *layout)
 {
-	char layout[STASH_NAME_MAX + 1];
-
-	memcpy(layout, slot->out.page->layout, sizeof layout);
-	layout[STASH_NAME_MAX] = '\0';
-	if (stash__check_name(layout) < 0)
-		layout[0] = '\0';
 	memset(slot->base.layout, 0, sizeof slot->base.layout);
-	memcpy(slot->base.layout, layout, strlen(layout));
-	slot->base.layout_version = (uint32_t)atomic_load_explicit(
-	    &slot->out.page->layout_version, memory_order_relaxed);
+	memcpy(slot->base.layout, layout->name, strlen(layout->name));
+	slot->base.layout_version = layout->version;
 }
 
 /* Returns how many messages were handled well: one that was set aside is only refused, one's own are counted by who
@@ -192,7 +208,7 @@ is_past(const struct slot *slot, const struct stash__entry *e)
 }
 
 static void
-apply(struct slot *slot, const struct copy *copy, const struct stash__entry *e)
+apply(struct slot *slot, const struct copy *copy, const struct stash__entry *e, const struct layout *layout)
 {
 	struct stash__base *base = &slot->base;
 	const struct stash__position *p = positions_of(copy);
@@ -206,7 +222,7 @@ apply(struct slot *slot, const struct copy *copy, const struct stash__entry *e)
 		base->version = e->version;
 		base->time = stash__time_ns();
 		base->image_len = e->image_len;
-		apply_layout(slot);
+		apply_layout(slot, layout);
 	}
 	for (uint32_t i = 0; i < e->npositions; i++)
 		handled += apply_position(slot, p++);
@@ -223,12 +239,15 @@ int
 stash__entry_take(struct stash *s, struct slot *slot, uint64_t tail, int64_t t)
 {
 	struct stash__entry e;
+	struct layout layout;
 	int result = copy_entry(&slot->out, slot->base.out_head, tail, &s->entry);
 
 	if (result < 0)
 		return result;
 	memcpy(&e, s->entry.at, sizeof e);
 	result = check_entry(slot, &e);
+	if (result == STASH_OK)
+		result = take_layout(slot, &e, &layout);
 	if (result == STASH_OK)
 		result = check_positions(slot, &s->entry, &e, ++s->looks);
 	if (result == STASH_OK)
@@ -245,7 +264,7 @@ stash__entry_take(struct stash *s, struct slot *slot, uint64_t tail, int64_t t)
 			e.records_bytes);
 	if (result < 0)
 		return result;
-	apply(slot, &s->entry, &e);
+	apply(slot, &s->entry, &e, &layout);
 	if ((e.flags & STASH__ENTRY_IMAGE) != 0) {
 		struct copy older = s->newest;
 

@@ -241,6 +241,8 @@ void stash__slot_wake(const struct slot *);
 /* Puts it among the unsaved, or not. */
 void stash__slot_note(struct stash *, struct slot *);
 void stash__slot_set_durable(struct slot *, uint64_t number);
+/* Of a dead worker's slot that is folded whole: whether what its worker owned is not as it should be. */
+bool stash__slot_is_damaged(const struct stash *, const struct slot *);
 /* Writes again what its worker owned and has damaged: nothing in the ring any more. */
 int stash__slot_mend(struct stash *, struct slot *);
 

@@ -167,7 +167,7 @@ fold_whole(struct stash *s, struct slot *slot)
 	slot->retiring = true;
 	result = stash__fold(s, slot, INT64_MAX);
 	slot->retiring = false;
-	if (slot->broken) {
+	if (slot->broken || (result >= 0 && stash__slot_is_damaged(s, slot))) {
 		result = stash__slot_mend(s, slot);
 		if (result == STASH_OK) {
 			slot->broken = false;

@@ -139,6 +139,9 @@ serve_open(struct stash *s, struct request *r)
 	for (int i = 0; i < 3; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
+	/* A supervisor that has taken over may have been told before it knew the worker. */
+	if (result == STASH_OK && slot->broken)
+		stash__answer_broken(s, slot->name, "the slot is broken");
 }
 
 /* ---- retire ---- */

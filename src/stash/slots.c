@@ -136,11 +136,37 @@ mend_field(int fd, size_t offset, const void *value, size_t len)
 								       stash__fail_errno("cannot mend a slot");
 }
 
+/* As the header of an out half is to be. */
+static void
+make_header(const struct stash *s, struct stash__out_page *page)
+{
+	memset(page, 0, sizeof *page);
+	page->magic = STASH__MAGIC_OUT;
+	page->format = STASH__SLOT_FORMAT;
+	memcpy(page->boot_id, s->origin.boot_id, STASH__ID);
+	memcpy(page->store_id, s->origin.store_id, STASH__ID);
+}
+
+bool
+stash__slot_is_damaged(const struct stash *s, const struct slot *slot)
+{
+	const struct stash__out_page *page = slot->out.page;
+	struct stash__out_page good;
+
+	make_header(s, &good);
+	return page->magic != good.magic || page->format != good.format ||
+	    memcmp(page->boot_id, good.boot_id, STASH__ID) != 0 ||
+	    memcmp(page->store_id, good.store_id, STASH__ID) != 0 || atomic_load(&page->ring) != slot->out.ring_word ||
+	    atomic_load(&page->out_tail) != slot->base.out_head ||
+	    atomic_load(&page->owner) > slot->base.fence + STASH__OWNER_AHEAD;
+}
+
+/* There is nothing in the ring that counts, so it may stand anywhere: all of the file is ring. */
 int
 stash__slot_mend(struct stash *s, struct slot *slot)
 {
-	struct stash__out_page page = { .magic = STASH__MAGIC_OUT, .format = STASH__SLOT_FORMAT };
-	uint64_t bytes = 0, ring = slot->out.ring_word, tail = slot->base.out_head;
+	struct stash__out_page page;
+	uint64_t bytes = 0, ring, tail = slot->base.out_head, owner = slot->base.fence + 1;
 	int fd = stash__slot_file_open(s, slot->name, "out", O_RDWR), result;
 
 	if (fd < 0)
@@ -148,10 +174,11 @@ stash__slot_mend(struct stash *s, struct slot *slot)
 	result = stash__file_bytes(fd, &bytes, slot->name);
 	if (result == STASH_OK && bytes < STASH__OUT_RING + STASH__ENTRIES_MIN)
 		result = stash__fail(STASH_E_CORRUPT, "the slot of %s is cut short", slot->name);
-	if (ring == 0) /* not mapped: all of it is the ring */
-		ring = STASH__RING(STASH__OUT_RING, bytes - STASH__OUT_RING);
-	memcpy(page.boot_id, s->origin.boot_id, STASH__ID);
-	memcpy(page.store_id, s->origin.store_id, STASH__ID);
+	ring = STASH__RING(STASH__OUT_RING, bytes - STASH__OUT_RING);
+	make_header(s, &page);
+	if (result == STASH_OK && slot->out.page != NULL &&
+	    atomic_load(&slot->out.page->owner) > slot->base.fence + STASH__OWNER_AHEAD)
+		result = mend_field(fd, offsetof(struct stash__out_page, owner), &owner, sizeof owner);
 	if (result == STASH_OK)
 		result = mend_field(fd, 0, &page, offsetof(struct stash__out_page, ring));
 	if (result == STASH_OK)

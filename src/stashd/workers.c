@@ -330,6 +330,11 @@ look_for_stranger(struct worker *w, int fd, uint64_t fence)
 	if (fd < 0 || pread(fd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		return;
 	owner = atomic_load(&page.owner);
+	if (owner > fence + STASH__OWNER_AHEAD) { /* a stray write: whoever it was isn't retired yet */
+		if (w->now != NULL || !LIST_EMPTY(&w->dying))
+			return;
+		owner = fence + 1 > w->incarnation ? fence + 1 : w->incarnation;
+	}
 	if (owner <= fence)
 		return;
 	if (owner > w->incarnation)

@@ -155,7 +155,7 @@ map_start(struct stash_worker *w, struct incoming *in)
 	page = in->fds[2];
 	w->bell_page = stash__bell_page_map(page, true);
 	status = w->bell_page == NULL ? STASH_E_SYSTEM : STASH_OK;
-	result = stash__out_map(&w->out, take_fd(in, 0), true, NULL);
+	result = stash__out_map_page(&w->out, take_fd(in, 0), true);
 	if (result == STASH_OK)
 		result = stash__in_map(&w->in, take_fd(in, 1), false, NULL);
 	return result < 0 ? result : status;

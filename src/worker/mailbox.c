@@ -88,6 +88,9 @@ open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o)
 	int result = o->file ? stash__channel_map_file(&mb->channel, o->memfd) :
 			       stash__channel_map(&mb->channel, o->memfd);
 
+	/* The supervisor made it, and is of our version: so a stray write did it. */
+	if (result == STASH_E_FORMAT)
+		result = stash__fail(STASH_E_PROTO, "what was handed over as a channel is none");
 	if (result == STASH_OK && memcmp(mb->channel.id, o->id, STASH__ID) != 0)
 		result = stash__fail(STASH_E_PROTO, "a channel was handed over under another one's id");
 	if (result == STASH_OK)
@@ -217,8 +220,21 @@ stash__mailbox_rollback(struct stash_worker *w)
 bool
 stash__mailbox_ready(const struct mailbox *mb)
 {
-	return stash__request_waits(&mb->channel, mb->req_head) && !mb->broken && !mb->deleting &&
-	    (mb->gone || stash__reply_room(&mb->channel, mb->rep_tail));
+	if (!stash__request_waits(&mb->channel, mb->req_head) || mb->broken || mb->deleting)
+		return false;
+	/* One that breaks the rules is taken up, to be refused. */
+	return mb->gone || stash__reply_room(&mb->channel, mb->rep_tail) ||
+	    !stash__reply_sane(&mb->channel, mb->rep_tail);
+}
+
+/* A channel whose client breaks the rules; the reason is the thread's message.  It is let go of after this batch, since
+ * earlier messages of it may be in hand. */
+static void
+refuse(struct stash_worker *w, struct mailbox *mb, int error)
+{
+	w->leaving += !mb->gone;
+	mb->broken = true;
+	stash__control_refused(w, mb->channel.id, error, stash_errmsg());
 }
 
 int
@@ -229,11 +245,13 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 
 	if (!stash__mailbox_ready(mb))
 		return 0;
-	result = stash__request_read(&mb->channel, &head, mb->req_count, &w->copy, &w->message);
+	if (!mb->gone && !stash__reply_sane(&mb->channel, mb->rep_tail))
+		result = stash__fail(
+		    STASH_E_PROTO, "the other side broke the channel's rules: replies are taken that were not given");
+	else
+		result = stash__request_read(&mb->channel, &head, mb->req_count, &w->copy, &w->message);
 	if (result < 0) {
-		w->leaving += !mb->gone;
-		mb->broken = true; /* let go of after this batch, since earlier messages of it may be in hand */
-		stash__control_refused(w, mb->channel.id, result, stash_errmsg());
+		refuse(w, mb, result);
 		return 0;
 	}
 	stash__mailbox_hand(w, mb);
@@ -250,13 +268,21 @@ stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number
 	static const char toobig[] = "the reply doesn't fit into this client's channel: open it with larger rings";
 	int result;
 
-	if (mb->gone)
+	if (mb->gone || mb->broken)
 		return STASH_OK;
 	mark(w, mb);
 	result = stash__reply_write(&mb->channel, &mb->rep_tail, number, code, app_code, data, len);
 	if (result == STASH_E_TOOBIG && len <= STASH_DATA_MAX) /* this client's limit, not the worker's fault */
 		result = stash__reply_write(
 		    &mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
+	/* The room of a reply is there since its request was taken: whoever took it back is no matter of the worker's. */
+	if (result == STASH_E_BUSY &&
+	    ((mb == w->from && number == w->message.head.number) || !stash__reply_sane(&mb->channel, mb->rep_tail))) {
+		(void)stash__fail(
+		    STASH_E_PROTO, "the other side broke the channel's rules: the room for a reply is gone");
+		refuse(w, mb, STASH_E_PROTO);
+		return STASH_OK;
+	}
 	if (result < 0)
 		return result;
 	mb->rep_count++;

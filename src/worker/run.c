@@ -19,6 +19,7 @@
 #include "base/log.h"
 #include "base/point.h"
 #include "base/role.h"
+#include "shm/checksum.h"
 #include "worker/worker.h"
 
 #define EXIT_CRASH 1
@@ -73,11 +74,14 @@ clear_box(struct stash_worker *w)
 	memset(&box->crash, 0, sizeof box->crash);
 	atomic_store(&w->out.page->wanted, 0);
 	stash__worker_phase(w, STASH__PHASE_INIT);
+	w->bell_page->magic = STASH__MAGIC_BELL; /* a predecessor may have written over it */
+	w->bell_page->format = STASH__SLOT_FORMAT;
 	atomic_store(&w->bell_page->incarnation, w->start.incarnation);
 	atomic_store(&w->bell_page->asleep, 0);
 	atomic_store(&w->bell_page->crowd, 0);
 	strncpy(w->out.page->layout, w->behaviour->name, STASH_NAME_MAX);
 	atomic_store(&w->out.page->layout_version, w->behaviour->layout_version);
+	w->layout_sum = stash__layout_sum(w->behaviour->name, STASH_NAME_MAX, w->behaviour->layout_version);
 }
 
 /* Takes over what the predecessor committed. */
@@ -112,7 +116,9 @@ begin(struct stash_worker *w)
 
 	w->now = stash__now_ns();
 	clear_box(w);
-	result = stash__base_copy(&w->in, &w->base);
+	result = stash__out_map_ring(&w->out);
+	if (result == STASH_OK)
+		result = stash__base_copy(&w->in, &w->base);
 	if (result == STASH_OK)
 		result = stash__state_fit(w);
 	if (result == STASH_OK)

@@ -365,6 +365,7 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 		w->committed = w->version;
 	head.version = w->committed;
 	head.records_bytes = (uint32_t)records_bytes;
+	head.layout_sum = w->layout_sum;
 	result = wait_room(w, stash__entry_bytes(head.npositions, (uint64_t)head.records_bytes + head.image_len));
 	if (result < 0)
 		return result;

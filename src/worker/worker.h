@@ -163,6 +163,7 @@ struct stash_worker {
 	struct stash__in in;
 	struct stash__bell_page *bell_page;
 	struct stash__base *base; /* as it was at GO; its image is not kept */
+	uint32_t layout_sum;
 
 	/* the state: `state' is what callbacks change, `before' is as it was before the callback in hand; with
 	 * encode there is no `before', but the image that was made last, and room for the next one */
