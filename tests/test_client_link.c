@@ -39,7 +39,7 @@ fake_open(void)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 
-	stash__info_new(&fake.info);
+	ck_assert_int_eq(stash__info_new(&fake.info), 0);
 	strlcpy(fake.info.run_dir, t_run_dir(), sizeof(fake.info.run_dir));
 	ck_assert_int_eq(stash__info_create(t_dir(), &fake.info), 0);
 	snprintf(fake.path, sizeof(fake.path), "%s/" STASH__SOCKET_NAME, fake.info.run_dir);

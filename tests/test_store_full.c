@@ -247,7 +247,7 @@ START_TEST(full_disk_loses_nothing)
 		printf("no mount is allowed here: the file size limit stands for the full disk\n");
 		return;
 	}
-	stash__info_new(&info);
+	ck_assert_int_eq(stash__info_new(&info), 0);
 	ck_assert_int_gt(snprintf(info.run_dir, sizeof(info.run_dir), "%s/x", t_run_dir()), 0);
 	ts_good(stash__info_create(ts_dir(), &info));
 	/* No room for a new one: nothing is left of the attempt. */

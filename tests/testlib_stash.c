@@ -41,7 +41,7 @@ th_begin(struct th_stash *st)
 	st->bell = stash__bell_make();
 	good(st->bell);
 	ck_assert_int_eq(mkdir(st->dir, 0700), 0);
-	stash__info_new(&info);
+	ck_assert_int_eq(stash__info_new(&info), 0);
 	snprintf(st->run_dir, sizeof st->run_dir, "%s/run", t_run_dir());
 	snprintf(st->slot_dir, sizeof st->slot_dir, "%s/" STASH__SLOT_DIR, st->run_dir);
 	ck_assert_int_eq(mkdir(st->run_dir, 0700), 0);

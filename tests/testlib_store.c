@@ -35,7 +35,7 @@ ts_dir(void)
 	if (access(dir, F_OK) == 0)
 		return dir;
 	ck_assert_int_eq(mkdir(dir, 0700), 0);
-	stash__info_new(&info);
+	ck_assert_int_eq(stash__info_new(&info), 0);
 	ck_assert_int_lt(snprintf(info.run_dir, sizeof(info.run_dir), "%s/%s", t_run_dir(), info.id_text),
 	    (int)sizeof(info.run_dir));
 	ts_good(stash__info_create(dir, &info));

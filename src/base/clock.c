@@ -51,3 +51,11 @@ stash__left_ms(int64_t deadline_ns)
 	left = (left - 1) / STASH__NS_PER_MS + 1;
 	return left > INT_MAX ? INT_MAX : (int)left;
 }
+
+void
+stash__pause_ms(int ms)
+{
+	struct timespec pause = { .tv_sec = ms / 1000, .tv_nsec = ms % 1000 * STASH__NS_PER_MS };
+
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+}

@@ -24,4 +24,7 @@ int64_t stash__deadline_ns(int timeout_ms);
 /* What poll(2) should wait until then: rounded up, 0 if it has passed, -1 for never. */
 int stash__left_ms(int64_t deadline_ns);
 
+/* Waits, for the next attempt at what has just failed; a signal may end it. */
+void stash__pause_ms(int ms);
+
 #endif

@@ -10,11 +10,11 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bsd/stdlib.h>
 #include <bsd/string.h>
 
 #include "base/error.h"
 #include "base/info.h"
+#include "base/random.h"
 #include "base/text.h"
 
 #define INFO_NAME "stash.info"
@@ -144,13 +144,15 @@ write_temporary(char temporary[PATH_MAX], const char *dir, const struct stash__i
 	return rc;
 }
 
-void
+int
 stash__info_new(struct stash__info *info)
 {
 	memset(info, 0, sizeof(*info));
 	info->format = STASH__INFO_FORMAT;
-	arc4random_buf(info->id, sizeof(info->id));
+	if (stash__random(info->id, sizeof(info->id)) < 0)
+		return STASH_E_SYSTEM;
 	hex(info->id_text, info->id);
+	return 0;
 }
 
 int

@@ -22,8 +22,8 @@ struct stash__info {
 	char run_dir[PATH_MAX];		    /* absolute */
 };
 
-/* Fills in what belongs to a new store: format and a random id. run_dir is left empty. */
-void stash__info_new(struct stash__info *info);
+/* Fills in what belongs to a new store: format and a random id. run_dir is left empty. 0 or STASH_E_SYSTEM. */
+int stash__info_new(struct stash__info *info);
 
 /*
  * Makes the file; never overwrites one: STASH_E_EXIST. The directory has to be there. 0, STASH_E_INVAL: run_dir isn't

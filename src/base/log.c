@@ -73,7 +73,7 @@ has_room(void)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 
-	return poll(&p, 1, 0) == 1 && (p.revents & POLLOUT) != 0;
+	return TEMP_FAILURE_RETRY(poll(&p, 1, 0)) == 1 && (p.revents & POLLOUT) != 0;
 }
 
 static void

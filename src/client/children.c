@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/random.h"
 #include "client/client.h"
 #include "shm/record.h"
 #include "shm/spec.h"
@@ -86,7 +87,9 @@ pack_start(struct stash_buf *items, const char *supervisor, const struct stash_c
 	int result;
 
 	/* By it a supervisor that is asked again knows what its predecessor has done. */
-	arc4random_buf(token, sizeof token);
+	result = stash__random(token, sizeof token);
+	if (result < 0)
+		return result;
 	(void)stash_buf_add_text(items, supervisor);
 	(void)stash_buf_add_bytes(items, token, sizeof token);
 	result = stash__pack_child(items, spec);

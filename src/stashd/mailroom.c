@@ -14,13 +14,13 @@
 #include <unistd.h>
 #include <fcntl.h>
 
-#include <bsd/stdlib.h>
 
 #include "base/boot.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "base/random.h"
 #include "shm/bell.h"
 #include "shm/channel.h"
 #include "shm/map.h"
@@ -461,7 +461,8 @@ mailroom_open(struct peer *p, uint64_t number, struct worker *w, uint64_t ring_b
 	struct channel *c = NULL;
 	uint8_t id[STASH__ID];
 
-	arc4random_buf(id, sizeof(id));
+	if (result == 0)
+		result = stash__random(id, sizeof(id));
 	if (result == 0)
 		c = mailroom_create(w, id, p->uid, p->pid);
 	if (c == NULL || stash__channel_make(id, ring_bytes, &c->memfd) < 0 || take_bell(c, p) < 0) {

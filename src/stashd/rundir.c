@@ -175,8 +175,8 @@ rundir_prepare(const char *dir, const char *asked, struct stash__info *info)
 
 	if (result < 0 && !is_new)
 		return result;
-	if (is_new)
-		stash__info_new(info);
+	if (is_new && stash__info_new(info) < 0)
+		return STASH_E_SYSTEM;
 	strlcpy(noted, info->run_dir, sizeof(noted));
 	result = choose(asked, info);
 	if (result < 0)

@@ -12,12 +12,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bsd/stdlib.h>
 #include <bsd/string.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/point.h"
+#include "base/random.h"
 #include "shm/channel.h"
 #include "stashd/server.h"
 
@@ -180,8 +180,9 @@ make_file(struct worker *from, struct worker *to, uint8_t id[STASH__ID], int *be
 	struct server *s = from->server;
 	int fd = -1, result;
 
-	arc4random_buf(id, STASH__ID);
 	result = files_for_channel(s);
+	if (result == 0)
+		result = stash__random(id, STASH__ID);
 	if (result == 0)
 		result = worker_bell(to);
 	if (result == 0)
