@@ -124,6 +124,7 @@ read_start(struct stash_worker *w, struct stash_view *v)
 {
 	struct start *s = &w->start;
 	int64_t version = stash_view_int(v);
+	int result;
 
 	if (version != STASH__WIRE_VERSION)
 		return stash__fail(STASH_E_FORMAT,
@@ -138,7 +139,12 @@ read_start(struct stash_worker *w, struct stash_view *v)
 	s->no_persist = stash_view_int(v) != 0;
 	(void)stash_view_int(v); /* max_attempts: the stash's business */
 	s->spin_ns = stash_view_int(v);
-	if (read_args(w, v) < 0 || (w->dir = strdup(stash_view_text(v))) == NULL || stash_view_end(v) < 0)
+	result = read_args(w, v);
+	if (result == STASH_OK && (w->dir = strdup(stash_view_text(v))) == NULL)
+		result = STASH_E_NOMEM;
+	if (result == STASH_E_NOMEM)
+		return stash__fail(STASH_E_NOMEM, "no memory for what the supervisor says at the start");
+	if (result < 0 || stash_view_end(v) < 0)
 		return stash__fail(STASH_E_PROTO, "the supervisor's START can't be understood");
 	return STASH_OK;
 }
@@ -205,7 +211,7 @@ stash__control_go(struct stash_worker *w)
 
 /* ---- what comes while it runs ---- */
 
-static void
+static int
 on_attach(struct stash_worker *w, struct incoming *in)
 {
 	struct offer o = { .memfd = in->fds[0], .bell = -1 };
@@ -221,13 +227,13 @@ on_attach(struct stash_worker *w, struct incoming *in)
 	o.file = kind == STASH__ATTACH_WAY;
 	o.line = kind == STASH__ATTACH_LINE;
 	if (stash_view_end(&in->view) < 0 || id_len != STASH__ID || in->nfds < 1 || (!o.gone && in->nfds < 2))
-		return;
+		return STASH_OK;
 	if (stash__mailbox_find(w, id) != NULL)
-		return; /* attached already: left as it is */
+		return STASH_OK; /* attached already: left as it is */
 	memcpy(o.id, id, STASH__ID);
 	if (in->nfds > 1)
 		o.bell = take_fd(in, 1);
-	(void)stash__mailbox_attach(w, &o);
+	return stash__mailbox_attach(w, &o);
 }
 
 static void
@@ -272,12 +278,14 @@ on_fields(struct stash_worker *w, struct incoming *in)
 		told->error = stash__fields_unpack(fields, len, image_len, &told->fields);
 }
 
-static void
+static int
 handle(struct stash_worker *w, struct incoming *in)
 {
+	int result = STASH_OK;
+
 	switch (in->type) {
 	case STASH__W_ATTACH:
-		on_attach(w, in);
+		result = on_attach(w, in);
 		break;
 	case STASH__W_GONE:
 		on_gone(w, in);
@@ -307,6 +315,7 @@ handle(struct stash_worker *w, struct incoming *in)
 		break;
 	}
 	close_fds(in);
+	return result;
 }
 
 int
@@ -315,8 +324,11 @@ stash__control_read(struct stash_worker *w)
 	struct incoming in;
 	int result;
 
-	while ((result = receive(w, &in, MSG_DONTWAIT)) == STASH_OK)
-		handle(w, &in);
+	while ((result = receive(w, &in, MSG_DONTWAIT)) == STASH_OK) {
+		result = handle(w, &in);
+		if (result < 0)
+			return result;
+	}
 	if (result == STASH_E_DOWN) {
 		/* Supervisor and keeper are both gone, and the channels with them: no one can ever answer for us. */
 		w->closing = w->abandoned = true;

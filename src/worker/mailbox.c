@@ -82,9 +82,8 @@ check_positions(const struct stash__channel *c, const struct stash__row *row)
 }
 
 static int
-open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o)
+open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o, const struct stash__row *row)
 {
-	struct stash__row row = { .used = 0 };
 	int result = o->file ? stash__channel_map_file(&mb->channel, o->memfd) :
 			       stash__channel_map(&mb->channel, o->memfd);
 
@@ -94,18 +93,16 @@ open_mailbox(struct stash_worker *w, struct mailbox *mb, const struct offer *o)
 	if (result == STASH_OK && memcmp(mb->channel.id, o->id, STASH__ID) != 0)
 		result = stash__fail(STASH_E_PROTO, "a channel was handed over under another one's id");
 	if (result == STASH_OK)
-		result = find_row(w, mb->place, o->id, &row);
-	if (result == STASH_OK)
-		result = check_positions(&mb->channel, &row);
+		result = check_positions(&mb->channel, row);
 	if (result == STASH_OK)
 		result = make_room(w);
 	if (result < 0)
 		return result;
-	mb->req_head = row.req_bytes;
-	mb->req_count = row.req_count;
-	mb->rep_tail = row.rep_bytes;
-	mb->rep_count = row.rep_count;
-	mb->aside = row.aside;
+	mb->req_head = row->req_bytes;
+	mb->req_count = row->req_count;
+	mb->rep_tail = row->rep_bytes;
+	mb->rep_count = row->rep_count;
+	mb->aside = row->aside;
 	return STASH_OK;
 }
 
@@ -119,26 +116,46 @@ free_mailbox(struct stash_worker *w, struct mailbox *mb)
 	free(mb);
 }
 
+/*
+ * A channel that can't be had: that is the channel's end, not the worker's.  But one whose requests were handled here
+ * before, and that only lacks memory now, is left to the next incarnation: its client must not be told that nothing was
+ * done, and an answer may be due.
+ */
+static int
+refuse_offer(struct stash_worker *w, const struct offer *o, const struct stash__row *row, int error)
+{
+	bool fresh = row->used != 0 && row->req_count == 0;
+
+	if ((error == STASH_E_NOMEM || error == STASH_E_SYSTEM) && !fresh)
+		return error;
+	stash__control_refused(w, o->id, error, stash_errmsg());
+	return STASH_OK;
+}
+
 int
 stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 {
-	struct mailbox *mb = calloc(1, sizeof *mb);
-	int result;
+	struct stash__row row = { .used = 0 };
+	struct mailbox *mb = NULL;
+	int result = find_row(w, o->place, o->id, &row);
 
+	if (result == STASH_OK && (mb = calloc(1, sizeof *mb)) == NULL)
+		result = stash__fail(STASH_E_NOMEM, "no memory for a channel");
 	if (mb == NULL) {
-		close(o->bell);
-		return stash__fail(STASH_E_NOMEM, "no memory for a channel");
+		if (o->bell >= 0)
+			close(o->bell);
+		return refuse_offer(w, o, &row, result);
 	}
 	*mb = (struct mailbox){
 		.bell = o->bell, .line = o->line, .place = o->place, .gone = o->gone, .uid = o->uid, .pid = o->pid
 	};
-	result = open_mailbox(w, mb, o);
+	result = open_mailbox(w, mb, o, &row);
 	if (result == STASH_OK && o->line && o->bell >= 0)
 		result = stash__mailbox_watch(w, mb);
 	if (result < 0) {
-		stash__control_refused(w, o->id, result, stash_errmsg());
+		result = refuse_offer(w, o, &row, result);
 		free_mailbox(w, mb);
-		return STASH_OK; /* the channel's end, not the worker's */
+		return result;
 	}
 	w->mailboxes[w->nmailboxes++] = mb;
 	w->leaving += o->gone;
