@@ -7,12 +7,21 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "base/sock.h"
 #include "stash/inside.h"
+
+void
+stash__give_up(const char *why)
+{
+	stash__log(LOG_CRIT,
+	    "the stash can't be asked or answer: %s: this process ends, and the next one is asked again", why);
+	_exit(EX_OSERR);
+}
 
 void
 stash__answer(struct stash *s, int64_t type, int64_t number, int error)
@@ -46,11 +55,8 @@ keep(struct stash *s, const int *fds, int nfds)
 		}
 		a->nfds = i + 1;
 	}
-	if (a == NULL) {
-		stash__log(LOG_ERR,
-		    "an answer to the supervisor is lost: no memory or descriptors to keep it until it is read");
-		return;
-	}
+	if (a == NULL)
+		stash__give_up("no memory or descriptors to keep an answer until the supervisor reads it");
 	a->len = s->message.len;
 	memcpy(a->data, s->message.data, a->len);
 	STAILQ_INSERT_TAIL(&s->answers, a, link);
@@ -70,7 +76,7 @@ stash__answer_send(struct stash *s, const int *fds, int nfds)
 	if (result == STASH_E_BUSY)
 		keep(s, fds, nfds);
 	else if (result < 0 && result != STASH_E_DOWN)
-		stash__log(LOG_ERR, "an answer to the supervisor is lost: %s", stash_errmsg());
+		stash__give_up(stash_errmsg());
 }
 
 void
@@ -84,7 +90,7 @@ stash__answer_flush(struct stash *s)
 		if (result == STASH_E_BUSY)
 			return;
 		if (result < 0 && result != STASH_E_DOWN)
-			stash__log(LOG_ERR, "an answer to the supervisor is lost: %s", stash_errmsg());
+			stash__give_up(stash_errmsg());
 		STAILQ_REMOVE_HEAD(&s->answers, link);
 		drop(a);
 	}

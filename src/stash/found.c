@@ -5,6 +5,7 @@
  * stops the start: the store was exchanged, and which one is right only the operator can say.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -14,34 +15,42 @@
 #include "base/name.h"
 #include "stash/inside.h"
 
+enum whose { OURS, HALF_MADE, OLD_BOOT, STRANGE };
+
 /* A slot whose making was interrupted has no base yet, or no in half at all. */
 static int
-has_base(int fd, const struct stash__in_page *page)
+has_base(int fd, const struct stash__in_page *page, const char *name)
 {
 	uint64_t offset = STASH__RING_OFFSET(page->bases[page->base_now & 1]);
 	struct stash__base base;
+	ssize_t n = TEMP_FAILURE_RETRY(pread(fd, &base, sizeof base, (off_t)offset));
 
-	return pread(fd, &base, sizeof base, (off_t)offset) == (ssize_t)sizeof base && base.turn != 0;
+	if (n < 0)
+		return stash__fail_errno("the slot of %s can't be read", name);
+	return n == (ssize_t)sizeof base && base.turn != 0 ? OURS : HALF_MADE;
 }
-
-enum whose { OURS, HALF_MADE, OLD_BOOT, STRANGE };
 
 static int
 whose(const struct stash *s, const char *name)
 {
 	struct stash__in_page page;
-	int fd = stash__slot_file_open(s, name, "in", O_RDONLY), result = OURS;
+	int fd = stash__slot_file_open(s, name, "in", O_RDONLY), result;
+	ssize_t n;
 
 	if (fd < 0)
 		return fd;
-	if (pread(fd, &page, sizeof page, 0) != (ssize_t)sizeof page || page.magic != STASH__MAGIC_IN)
+	n = TEMP_FAILURE_RETRY(pread(fd, &page, sizeof page, 0));
+	/* Nothing is known then, and nothing may be deleted. */
+	if (n < 0)
+		result = stash__fail_errno("the slot of %s can't be read", name);
+	else if (n != (ssize_t)sizeof page || page.magic != STASH__MAGIC_IN)
 		result = STRANGE;
 	else if (memcmp(page.boot_id, s->origin.boot_id, STASH__ID) != 0)
 		result = OLD_BOOT;
 	else if (memcmp(page.store_id, s->origin.store_id, STASH__ID) != 0)
 		result = STRANGE;
-	else if (!has_base(fd, &page))
-		result = HALF_MADE;
+	else
+		result = has_base(fd, &page, name);
 	close(fd);
 	return result;
 }
@@ -121,7 +130,7 @@ scan_pass(struct stash *s, DIR *dir, int pass)
 	int result = STASH_OK;
 
 	rewinddir(dir);
-	while (result == STASH_OK && (d = readdir(dir)) != NULL) {
+	while (result == STASH_OK && (errno = 0, d = readdir(dir)) != NULL) {
 		if (pass == 1 && name_of(name, d->d_name, ".in"))
 			result = find(s, name);
 		else if (pass == 2 && (name_of(name, d->d_name, ".out") || name_of(name, d->d_name, ".bell")) &&
@@ -130,6 +139,8 @@ scan_pass(struct stash *s, DIR *dir, int pass)
 		else if (pass == 2 && ends_in(d->d_name, ".new"))
 			(void)unlinkat(s->slot_dir, d->d_name, 0);
 	}
+	if (result == STASH_OK && errno != 0)
+		result = stash__fail_errno("cannot read the slot directory in %s", s->options->run_dir);
 	return result;
 }
 

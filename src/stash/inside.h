@@ -327,6 +327,9 @@ int stash__retire(struct stash *, struct slot *, uint64_t incarnation, int statu
 void stash__serve(struct stash *);
 
 /* ---- answer.c ---- */
+/* A request or an answer is lost, for which somebody would wait for ever: what was submitted is in the slots, and
+ * the supervisor asks the next stash process again. */
+_Noreturn void stash__give_up(const char *why);
 /* Begins a message in s->message: type, number, error and its sentence; more may be added, then it is sent. */
 void stash__answer(struct stash *, int64_t type, int64_t number, int error);
 /* Sends s->message; what the socket doesn't take is kept.  The descriptors stay the caller's. */

@@ -48,8 +48,10 @@ sleep_until(struct stash *s, int64_t deadline)
 	ts.tv_sec = ns / STASH__NS_PER_S;
 	ts.tv_nsec = ns % STASH__NS_PER_S;
 	n = ppoll(fds, 2, &ts, NULL);
-	if (n < 0 && errno != EINTR)
-		stash__log(LOG_ERR, "the stash cannot poll: %s", strerror(errno));
+	if (n < 0 && errno != EINTR) {
+		stash__log(LOG_ERR, "the stash cannot poll: %s; trying again", strerror(errno));
+		stash__pause_ms(100);
+	}
 	pthread_mutex_lock(&s->table);
 	return n <= 0 ? (full ? CALLED : 0) :
 			(fds[0].revents != 0 ? RANG : 0) | (fds[1].revents != 0 || full ? CALLED : 0);

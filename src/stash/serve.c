@@ -429,8 +429,10 @@ stash__serve(struct stash *s)
 			serve_one(s, len, nfds == 1 ? fd : -1);
 		else if (result == STASH_E_DOWN)
 			leave_alone(s);
-		else if (result != STASH_E_PENDING)
+		else if (result == STASH_E_PROTO)
 			stash__log(LOG_ERR, "a message to the stash is lost: %s", stash_errmsg());
+		else if (result != STASH_E_PENDING)
+			stash__give_up(stash_errmsg());
 		if (result == STASH_E_PENDING)
 			return;
 	}
