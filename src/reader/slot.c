@@ -361,7 +361,7 @@ stash__slot_names(struct stash_store *store, int (*fn)(void *arg, const char *na
 		close(fd);
 		return result;
 	}
-	while (result == STASH_OK && (entry = readdir(dir)) != NULL) {
+	while (result == STASH_OK && (errno = 0, entry = readdir(dir)) != NULL) {
 		size_t len = strlen(entry->d_name);
 
 		if (len < 4 || len - 3 > STASH_NAME_MAX || strcmp(entry->d_name + len - 3, ".in") != 0)
@@ -370,6 +370,8 @@ stash__slot_names(struct stash_store *store, int (*fn)(void *arg, const char *na
 		if (stash__check_name(name) == STASH_OK)
 			result = fn(arg, name);
 	}
+	if (result == STASH_OK && errno != 0)
+		result = stash__fail_errno("the slots in %s can't be listed", store->info.run_dir);
 	closedir(dir);
 	return result;
 }

@@ -75,8 +75,11 @@ int
 stash__way_read(int fd, uint8_t id[STASH__ID], char from[STASH_NAME_MAX + 1], char to[STASH_NAME_MAX + 1])
 {
 	struct stash__way_page page;
+	ssize_t n = TEMP_FAILURE_RETRY(pread(fd, &page, sizeof page, 0));
 
-	if (pread(fd, &page, sizeof page, 0) != (ssize_t)sizeof page || page.channel.magic != STASH__MAGIC_CHANNEL)
+	if (n < 0)
+		return stash__fail_errno("a channel between workers can't be read");
+	if (n != (ssize_t)sizeof page || page.channel.magic != STASH__MAGIC_CHANNEL)
 		return stash__fail(STASH_E_PROTO, "what stands beside the slots as a channel is none");
 	if (page.channel.format != STASH__CHANNEL_FORMAT)
 		return stash__fail(STASH_E_FORMAT, "a channel between workers has format %u, this version knows %u",

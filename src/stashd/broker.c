@@ -118,9 +118,8 @@ broker_accept(struct server *s)
 	if (!b->accepting)
 		event_assign(&b->readable, s->events, b->fd, EV_READ | EV_PERSIST, on_connection, s);
 	b->accepting = true;
-	b->full = false;
-	return event_add(&b->readable, NULL) == 0 ? 0 :
-						    stash__fail(STASH_E_SYSTEM, "can't watch the socket for clients");
+	b->full = event_add(&b->readable, NULL) != 0;
+	return b->full ? stash__fail(STASH_E_SYSTEM, "can't watch the socket for clients; trying again") : 0;
 }
 
 void

@@ -156,7 +156,7 @@ ending_begin(struct server *s)
 	if (!s->stash.was_up && s->stash.pid != 0)
 		(void)pidfd_send_signal(s->stash.pidfd, SIGKILL, NULL, 0);
 	event_assign(&ending.look, s->events, -1, EV_PERSIST, on_look, s);
-	event_add(&ending.look, &tv);
+	server_await(&ending.look, &tv);
 }
 
 bool

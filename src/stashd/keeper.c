@@ -40,6 +40,7 @@
 #define DELAY_MAX_NS STASH__NS_PER_S
 #define FAREWELL_NS (5 * STASH__NS_PER_S) /* from OVER to its end */
 #define STOPPING_DEATHS 10		  /* of supervisors that were to stop: then nobody will do it in order */
+#define SECOND_SIGNAL_NS (500 * STASH__NS_PER_MS) /* one that comes sooner is the first one's echo */
 
 struct keeper {
 	const struct keeper_job *job;
@@ -54,7 +55,9 @@ struct keeper {
 	int64_t started, last_beat, next_start, delay;
 	unsigned passed_on; /* signals for the next supervisor, a bit each */
 	unsigned asked;	    /* those of them that ask for the end: each supervisor is told, until one has done it */
-	unsigned deaths;    /* since then */
+	int64_t asked_at;
+	unsigned deaths; /* and failed starts, since then */
+	bool hurry;	 /* asked again meanwhile */
 	int64_t next_scan, scanned, rest, last_turn;
 	bool over;
 	int64_t over_since;
@@ -85,6 +88,7 @@ become_supervisor(struct keeper *k, int socket)
 static void
 later(struct keeper *k)
 {
+	k->deaths += k->asked != 0;
 	k->next_start = stash__now_ns() + k->delay;
 	k->delay = k->delay == 0 ? DELAY_FIRST_NS : 2 * k->delay;
 	if (k->delay > DELAY_MAX_NS)
@@ -95,10 +99,11 @@ static void
 pass_on(struct keeper *k)
 {
 	for (int i = 0; i < FORWARDED; i++) {
-		if ((k->passed_on & 1u << i) != 0)
-			(void)pidfd_send_signal(k->pidfd, forwarded[i], NULL, 0);
+		/* One that is dead is followed; else it is tried again at the next turn. */
+		if ((k->passed_on & 1u << i) != 0 &&
+		    (pidfd_send_signal(k->pidfd, forwarded[i], NULL, 0) == 0 || errno == ESRCH))
+			k->passed_on &= ~(1u << i);
 	}
-	k->passed_on = 0;
 }
 
 static int
@@ -321,14 +326,13 @@ on_death(struct keeper *k)
 		k->delay = 0;
 	later(k);
 	k->next_scan = stash__now_ns() + SCAN_SOON_NS;
-	k->deaths += k->asked != 0;
 }
 
 /* Who was told to stop may have died before it began, or in the midst of it; but not time after time. */
 static void
 give_up(struct keeper *k)
 {
-	if (k->over || k->pid != 0 || k->deaths < STOPPING_DEATHS)
+	if (k->over || k->pid != 0 || (k->deaths < STOPPING_DEATHS && !k->hurry))
 		return;
 	k->over = true;
 	k->result = STASH_E_SYSTEM;
@@ -386,6 +390,22 @@ end_everybody(struct keeper *k)
 
 /* ---- the loop ---- */
 
+/* A second request for the end, when supervisors have failed since the first: it isn't waited for another ten. */
+static void
+note_stop(struct keeper *k)
+{
+	unsigned stop = k->passed_on & ENDING;
+	int64_t now = stash__now_ns();
+
+	if (stop == 0)
+		return;
+	if (k->asked == 0)
+		k->asked_at = now;
+	else if (k->deaths > 0 && now - k->asked_at >= SECOND_SIGNAL_NS)
+		k->hurry = true;
+	k->asked |= stop;
+}
+
 static void
 on_signal(struct keeper *k)
 {
@@ -396,7 +416,7 @@ on_signal(struct keeper *k)
 			if ((int)info.ssi_signo == forwarded[i])
 				k->passed_on |= 1u << i;
 		}
-		k->asked |= k->passed_on & ENDING;
+		note_stop(k);
 		if (info.ssi_signo == SIGCHLD && (pid_t)info.ssi_pid != k->pid &&
 		    k->next_scan > stash__now_ns() + SCAN_SOON_NS)
 			k->next_scan = stash__now_ns() + SCAN_SOON_NS;
@@ -425,10 +445,12 @@ turn(struct keeper *k)
 	};
 
 	if (poll(p, 3, timeout_ms(k)) < 0 && errno != EINTR) {
-		stash__log(LOG_ERR, "poll: %s", strerror(errno));
-		(void)poll(NULL, 0, 100);
+		stash__log(LOG_ERR, "poll: %s; trying again", strerror(errno));
+		stash__pause_ms(TICK_MS / 2);
 		return;
 	}
+	if (k->pid != 0 && k->passed_on != 0)
+		pass_on(k);
 	if (p[0].revents != 0)
 		on_signal(k);
 	if (p[1].revents != 0)

@@ -431,7 +431,21 @@ life_signal(struct server *s, uint64_t node, uint64_t start, int signal)
 	/* One that waits for its go reads nothing but its socket. */
 	if (signal == SIGTERM && plan_linked(&w->plan))
 		life_say(w->now, mail_begin(STASH__W_STOP, 0), NULL, 0);
-	(void)pidfd_send_signal(w->now->pidfd, signal, NULL, 0);
+	w->now->unsent = signal;
+	life_signal_again(w->now);
+}
+
+void
+life_signal_again(struct life *l)
+{
+	if (l->unsent == 0 || !life_runs(l))
+		return;
+	if (pidfd_send_signal(l->pidfd, l->unsent, NULL, 0) < 0 && errno != ESRCH) {
+		stash__log(LOG_ERR, "%s: process %d can't be sent %s: %s; trying again", l->worker->name, (int)l->pid,
+		    l->unsent == SIGKILL ? "SIGKILL" : "SIGTERM", strerror(errno));
+		return;
+	}
+	l->unsent = 0;
 }
 
 void

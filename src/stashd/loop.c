@@ -41,7 +41,8 @@ server_stop(struct server *s, const char *who)
 	if (s->phase == SERVER_OVER)
 		return;
 	if (s->phase == SERVER_BOOT && s->stop_asked_ns == 0) {
-		s->stop_asked_ns = now; /* as soon as there is a tree */
+		stash__log(LOG_NOTICE, "%s: stopping as soon as the start is over; once more: at once", who);
+		s->stop_asked_ns = now;
 		return;
 	}
 	if (s->stop_asked_ns != 0 && s->phase != SERVER_UP) {
@@ -96,6 +97,7 @@ on_tick(evutil_socket_t fd, short what, void *arg)
 	mailroom_tick(s, now);
 	peers_tick(s, now);
 	release_tick(s);
+	workers_tick(s);
 	spawn_sweep();
 }
 
@@ -170,6 +172,20 @@ server_over(struct server *s, int result, const char *text)
 	strlcpy(s->text, text, sizeof(s->text));
 	server_arm(s);
 	ending_begin(s);
+}
+
+void
+server_give_up(const char *why)
+{
+	stash__log(LOG_CRIT, "%s: this supervisor ends, for the next one to take over", why);
+	_exit(EX_OSERR);
+}
+
+void
+server_await(struct event *event, const struct timeval *after)
+{
+	if (event_add(event, after) != 0)
+		server_give_up("no memory or no room to wait for an event");
 }
 
 /* ---- set up ---- */

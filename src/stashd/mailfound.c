@@ -3,6 +3,7 @@
  * mailfound.c: channels that a predecessor has left: what the keeper and the slots know of them is put together, and
  * those that nobody comes back for are let go.
  */
+#include <stddef.h>
 #include <unistd.h>
 
 #include "base/boot.h"
@@ -39,6 +40,15 @@ mailroom_row(struct worker *w, const uint8_t id[STASH__ID], uint32_t place, uint
 	c->placed = true;
 }
 
+/* Its row is deleted a little later, by way of a stand-in. */
+static void
+close_marked(struct channel *c)
+{
+	c->gone = true;
+	mailroom_close_ends(c);
+	c->silent_since = stash__now_ns() - MAILROOM_GRACE_NS;
+}
+
 /*
  * A way that was found: its sender may have its row, and write to it.  So the receiver's is made, if a supervisor died
  * before it was; and one that is marked is never attached again, since its sender has taken the mark for an answer.
@@ -57,10 +67,19 @@ check_way(struct channel *c)
 	} else if (!c->placed) {
 		mailroom_drop(c);
 	} else {
-		c->gone = true;
-		mailroom_close_ends(c);
-		c->silent_since = stash__now_ns() - MAILROOM_GRACE_NS;
+		close_marked(c);
 	}
+}
+
+/* Its client was told, or will find in it, that what is in there isn't done: so nobody may do it. */
+static bool
+is_marked(const struct channel *c)
+{
+	uint32_t down;
+
+	return !c->gone && c->memfd >= 0 &&
+	    pread(c->memfd, &down, sizeof(down), offsetof(struct stash__channel_page, down)) == (ssize_t)sizeof(down) &&
+	    down != 0;
 }
 
 void
@@ -72,6 +91,8 @@ mailroom_rows_known(struct worker *w)
 		next = LIST_NEXT(c, of_worker);
 		if (c->way != NULL)
 			check_way(c);
+		else if (c->placed && is_marked(c))
+			close_marked(c);
 		/* Its row was deleted, and nobody had time to note it. */
 		else if (!c->placed && c->peer == NULL && !c->wanted)
 			mailroom_drop(c);

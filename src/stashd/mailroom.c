@@ -8,12 +8,13 @@
  *	                                          |                                        ^
  *	                                          +--- nobody presents it for 30 s --------+
  */
+#include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include <fcntl.h>
-
 
 #include "base/boot.h"
 #include "base/clock.h"
@@ -348,14 +349,13 @@ answer(struct channel *c, int error, const char *text)
 void
 mailroom_tell_down(struct channel *c, int error, const char *text)
 {
-	struct stash__channel_page *page;
+	const uint32_t down = (uint32_t)-error;
 	struct stash_buf *buf;
 
-	page = c->memfd < 0 ? NULL : stash__map(c->memfd, 0, STASH__PAGE, true, "a channel");
-	if (page != NULL) {
-		atomic_store(&page->down, (uint32_t)-error);
-		stash__unmap(page, STASH__PAGE);
-	}
+	/* A mark that needs no memory. */
+	if (c->memfd >= 0 &&
+	    pwrite(c->memfd, &down, sizeof(down), offsetof(struct stash__channel_page, down)) != (ssize_t)sizeof(down))
+		stash__log(LOG_ERR, "%s: a channel can't be marked: %s", c->worker->name, strerror(errno));
 	if (c->bell >= 0 && mailroom_has_line(c))
 		stash__line_ring(c->bell);
 	else if (c->bell >= 0)

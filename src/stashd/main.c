@@ -275,8 +275,11 @@ reread(void *arg, struct stash__reread *result)
 	size_t len;
 	FILE *out;
 
-	if (command->cwd == NULL || chdir(command->cwd) < 0)
-		return stash__fail_errno("%s: the directory from which it was named", command->file);
+	if (command->cwd == NULL)
+		return stash__fail(STASH_E_SYSTEM,
+		    "%s: the directory from which it was named couldn't be found out at the start", command->file);
+	if (chdir(command->cwd) < 0)
+		return stash__fail_errno("%s: the directory from which it was named, %s", command->file, command->cwd);
 	error = conf_parse_file(&conf, command->file);
 	if (error == 0 || error == STASH_E_SPEC) {
 		checked = conf_check_modules(conf);
@@ -432,6 +435,10 @@ main(int argc, char **argv)
 	if (status >= 0)
 		return fflush(stdout) == 0 ? status : EX_OSERR;
 	command.cwd = getcwd(NULL, 0); /* NULL: said when it is needed */
+	if (command.cwd == NULL && errno == ENOMEM) {
+		complain(NULL, strerror(errno));
+		return EX_OSERR;
+	}
 	stash__log_journald(is_journal());
 	if (command.verbose)
 		stash__log_level(LOG_DEBUG);

@@ -93,12 +93,14 @@ scan_proc(struct pids *p)
 
 	if (dir == NULL)
 		return stash__fail_errno("/proc: can't be read");
-	while (result == 0 && (entry = readdir(dir)) != NULL) {
+	while (result == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
 		pid_t pid = isdigit((unsigned char)entry->d_name[0]) ? (pid_t)strtol(entry->d_name, NULL, 10) : 0;
 
 		if (pid > 0 && parent_of(pid) == self)
 			result = add(p, pid);
 	}
+	if (result == 0 && errno != 0)
+		result = stash__fail_errno("/proc: can't be read");
 	closedir(dir);
 	return result;
 }

@@ -75,12 +75,16 @@ peer_done(struct peer *p, uint64_t number, int error, const char *text, const ch
 	peer_send(p, buf, NULL, 0);
 }
 
-/* An error as the answer to a request of any type. */
+/* An error as the answer that a request of this type waits for. */
 static void
 peer_refuse(struct peer *p, int64_t type, uint64_t number, int error, const char *text)
 {
 	if (type == STASH__B_OPEN || type == STASH__B_PRESENT)
 		peer_result(p, STASH__B_CHANNEL, number, error, text);
+	else if (type == STASH__B_SCAN)
+		peer_result(p, STASH__B_ROWS, number, error, text);
+	else if (type == STASH__B_SHOW)
+		peer_result(p, STASH__B_WORDS, number, error, text);
 	else
 		peer_done(p, number, error, text, "");
 }

@@ -87,7 +87,7 @@ ask_again_later(struct life *l)
 	struct timeval tv = { .tv_usec = 100000 };
 
 	evtimer_assign(&l->again, l->server->events, on_again, l);
-	event_add(&l->again, &tv);
+	server_await(&l->again, &tv);
 }
 
 static void

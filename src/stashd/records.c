@@ -82,7 +82,7 @@ flush_soon(struct server *s)
 	if (!event_initialized(&s->records.flush))
 		evtimer_assign(&s->records.flush, s->events, on_flush, s);
 	if (!evtimer_pending(&s->records.flush, NULL))
-		evtimer_add(&s->records.flush, &tv);
+		server_await(&s->records.flush, &tv);
 }
 
 static void
@@ -92,10 +92,9 @@ wait_in_line(
 	struct records_row *row = malloc(sizeof(*row) + key_len + value_len);
 	struct records *r = &s->records;
 
-	if (row == NULL) {
-		stash__log(LOG_CRIT, "no memory for a row of the store: it is lost");
-		return;
-	}
+	/* Before anybody acts upon it. */
+	if (row == NULL)
+		server_give_up("no memory for a row of the store");
 	row->db = db;
 	row->gone = gone;
 	row->key_len = key_len;
@@ -140,6 +139,8 @@ record(struct server *s, uint32_t db, bool gone, const void *key, size_t key_len
 		result = add_or_submit(r, db, gone, key, key_len, value, value_len);
 	if (result == STASH_E_BUSY)
 		wait_in_line(s, db, gone, key, key_len, value, value_len);
+	else if (result == STASH_E_NOMEM)
+		server_give_up("no memory for a row of the store");
 	else if (result < 0)
 		stash__log(LOG_ERR, "a row of the store is lost: %s", stash_errmsg());
 }

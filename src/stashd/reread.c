@@ -257,8 +257,8 @@ reread_begin(struct server *s, reread_fn *done, void *arg)
 	r->arg = arg;
 	event_assign(&r->dead, s->events, r->pidfd, EV_READ, on_dead, r);
 	evtimer_assign(&r->late, s->events, on_late, r);
-	event_add(&r->dead, NULL);
-	event_add(&r->late, &limit);
+	server_await(&r->dead, NULL);
+	server_await(&r->late, &limit);
 	return r;
 }
 

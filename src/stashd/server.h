@@ -3,7 +3,7 @@
  * server.h: the inside of the supervisor process: one struct server, shared by the files of this folder.
  *
  *   loop.c       the process: set up, ticks, signals, the end      turn.c     events to the tree machine, its actions
- *   takeover.c   what the last supervisor left                     records.c  rows; rows.c, layouts.c: which ones
+ *   takeover.c   what the last supervisor left; kept.c             records.c  rows; rows.c, layouts.c: which ones
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
@@ -100,6 +100,7 @@ struct life {
 	struct event again; /* the stash couldn't retire it yet */
 	struct stuck_watch stuck;
 	int answer; /* LIFE_NO_ANSWER, or what READY said */
+	int unsent; /* a signal that couldn't be sent; 0: none */
 	int wait_status;
 	enum stash__cause cause;
 	struct stash__crash crash; /* out of the black box, before it is cleared */
@@ -115,6 +116,7 @@ struct life *life_make(struct worker *, uint64_t node, uint64_t start);
 /* Goes on with a worker whose slot is open now, or whose last predecessor is retired. */
 void life_go_on(struct worker *);
 void life_signal(struct server *, uint64_t node, uint64_t start, int signal);
+void life_signal_again(struct life *); /* what couldn't be sent */
 /* Reads all that it has said. */
 void life_read(struct life *);
 /* Says something; a worker that can't be told is killed. */
@@ -218,6 +220,7 @@ void worker_record(struct worker *, enum stash_status, bool gone);
 void worker_status(struct worker *, enum stash_status, bool gone);
 /* Nobody's any more, it needs no descriptors. */
 void worker_disclaim(struct worker *);
+void workers_tick(struct server *);
 void workers_free(struct server *);
 /* release.c: slots and bells of names that are nobody's any more. */
 void release_tick(struct server *);
@@ -594,9 +597,12 @@ struct server_job {
 int server_run(const struct server_job *, int keeper, uint64_t starts);
 /* Ends the process with a result: nothing of the tree runs any more. */
 void server_over(struct server *, int result, const char *text);
+/* It can neither go on nor end in order: the next supervisor finds everything as it is. */
+_Noreturn void server_give_up(const char *why);
+void server_await(struct event *, const struct timeval *after); /* event_add(), or gives up */
 /* Arms the timer for the machine. */
 void server_arm(struct server *);
-void server_up(struct server *);			      /* the machine's UP */
+void server_up(struct server *);				  /* the machine's UP */
 void server_ended(struct server *, int result, const char *term); /* as the machine's DONE says */
 void server_stop(struct server *, const char *who);
 
@@ -607,6 +613,9 @@ void logging_tree(struct server *);
 int takeover_begin(struct server *);	  /* fetches from the keeper */
 void takeover_stash_up(struct server *);  /* the stash answers */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
+/* A start that fails ends stashd; where a tree runs or may be had, the next supervisor tries again, for ever. */
+bool takeover_ends(const struct server *, int error);
+void takeover_failed(struct server *, int error, const char *why);
 void takeover_free(struct server *);
 
 #endif

@@ -178,7 +178,7 @@ retry_later(struct stashlink *k)
 {
 	struct timeval tv = { .tv_sec = k->delay / STASH__NS_PER_S, .tv_usec = k->delay % STASH__NS_PER_S / 1000 };
 
-	event_add(&k->retry, &tv);
+	server_await(&k->retry, &tv);
 	k->retrying = true;
 }
 
@@ -223,7 +223,7 @@ on_hello(struct stashlink *k, struct mail *m)
 			k->complained = stash__now_ns();
 		}
 		/* At the first start this is the answer; later the store is there, and is tried until it is usable. */
-		if (!k->was_up && s->phase == SERVER_BOOT)
+		if (!k->was_up && takeover_ends(s, error))
 			server_over(s, error, stash_errmsg());
 		return;
 	}
@@ -262,7 +262,11 @@ read_all(struct stashlink *k)
 			return;
 		}
 		if (result < 0) {
-			stash__log(LOG_ERR, "from the stash: %s", stash_errmsg());
+			/* An answer is lost; the next stash process is asked again. */
+			stash__log(
+			    LOG_ERR, "from the stash: %s: it is killed, and the next one asked again", stash_errmsg());
+			event_del(&k->readable);
+			(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
 			return;
 		}
 		if (m.type == STASH__S_HELLO)
@@ -314,8 +318,8 @@ watch(struct stashlink *k)
 	event_assign(&k->readable, events, k->control, EV_READ | EV_PERSIST, on_readable, k);
 	event_assign(&k->dead, events, k->pidfd, EV_READ, on_dead, k);
 	outbox_init(&k->outbox, events, k->control, on_broken_pipe, k);
-	event_add(&k->readable, NULL);
-	event_add(&k->dead, NULL);
+	server_await(&k->readable, NULL);
+	server_await(&k->dead, NULL);
 	k->started = stash__now_ns();
 }
 

@@ -256,9 +256,9 @@ status_begin(struct server *s, const struct plan *plan, const struct stash__base
 	event_assign(&st->readable, s->events, st->pipe, EV_READ | EV_PERSIST, on_readable, st);
 	event_assign(&st->dead, s->events, st->pidfd, EV_READ, on_dead, st);
 	evtimer_assign(&st->late, s->events, on_late, st);
-	event_add(&st->readable, NULL);
-	event_add(&st->dead, NULL);
-	event_add(&st->late, &second);
+	server_await(&st->readable, NULL);
+	server_await(&st->dead, NULL);
+	server_await(&st->late, &second);
 	return st;
 }
 

@@ -19,47 +19,46 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "stashd/kept.h"
 #include "stashd/rowset.h"
 #include "stashd/server.h"
-
-/* A child or a channel that the keeper has; what it is is known when the tree is there. */
-struct kept {
-	STAILQ_ENTRY(kept) link;
-	pid_t pid;
-	int fds[LIFE_FDS], nfds;
-	char key[];
-};
 
 struct takeover {
 	int listener; /* -1: none yet */
 	pid_t stash_pid;
 	int stash_fds[3];
-	STAILQ_HEAD(, kept) kept;
+	struct kept_list kept;
 	unsigned opening; /* slots that are being opened */
 	bool asked;	  /* the dump is under way, or over */
 };
 
-/* ---- from the keeper ---- */
-
-static void
-keep_for_later(struct takeover *t, const char *key, pid_t pid, int *fds, int nfds)
+/* What may be otherwise at the next attempt. */
+static bool
+may_pass(int error)
 {
-	struct kept *k = malloc(sizeof(*k) + strlen(key) + 1);
-
-	if (k == NULL || nfds > LIFE_FDS) {
-		free(k);
-		return;
-	}
-	memcpy(k->key, key, strlen(key) + 1);
-	k->pid = pid;
-	k->nfds = nfds;
-	for (int i = 0; i < LIFE_FDS; i++) {
-		k->fds[i] = i < nfds ? fds[i] : -1;
-		if (i < nfds)
-			fds[i] = -1;
-	}
-	STAILQ_INSERT_TAIL(&t->kept, k, link);
+	return error == STASH_E_NOMEM || error == STASH_E_SYSTEM || error == STASH_E_FULL || error == STASH_E_BUSY ||
+	    error == STASH_E_TIMEDOUT || error == STASH_E_DOWN;
 }
+
+bool
+takeover_ends(const struct server *s, int error)
+{
+	const struct takeover *t = s->takeover;
+
+	if (s->phase != SERVER_BOOT || t == NULL)
+		return false;
+	return s->starts == 0 || (t->stash_pid == 0 && STAILQ_EMPTY(&t->kept) && !may_pass(error));
+}
+
+void
+takeover_failed(struct server *s, int error, const char *why)
+{
+	if (!takeover_ends(s, error))
+		server_give_up(why);
+	server_over(s, error, why);
+}
+
+/* ---- from the keeper ---- */
 
 static void
 on_item(void *arg, const char *key, pid_t pid, int *fds, int nfds)
@@ -79,12 +78,14 @@ on_item(void *arg, const char *key, pid_t pid, int *fds, int nfds)
 		}
 	} else if (strncmp(key, "b/", 2) == 0 && nfds == 1) {
 		w = worker_get(s, key + 2);
-		if (w != NULL && w->bell < 0) {
+		if (w == NULL)
+			server_give_up(stash_errmsg());
+		if (w->bell < 0) {
 			w->bell = fds[0];
 			fds[0] = -1;
 		}
 	} else {
-		keep_for_later(t, key, pid, fds, nfds);
+		kept_add(&t->kept, key, pid, fds, nfds);
 	}
 }
 
@@ -287,143 +288,6 @@ begin_first(struct server *s, struct rowset *rows)
 
 /* ---- one that follows another ---- */
 
-/* A worker's process: "w/INCARNATION/START/NAME". */
-static void
-adopt_worker(struct server *s, struct kept *k)
-{
-	unsigned long long incarnation, start;
-	const struct sup_node *node;
-	struct worker *w;
-	int n = 0;
-
-	if (sscanf(k->key, "w/%llx/%llx/%n", &incarnation, &start, &n) != 2 || n == 0 || k->nfds < 3 ||
-	    (w = worker_get(s, k->key + n)) == NULL)
-		return;
-	node = w->listed != 0 ? sup_find(s->machine, w->listed) : NULL;
-	if (node == NULL || sup_node_start(node) != start)
-		node = NULL;
-	if (life_adopt(w, node != NULL ? w->listed : 0, start, incarnation, k->pid, k->fds) == 0)
-		k->nfds = 0;
-}
-
-/* "c/ID/UID/PID/NAME". */
-static void
-adopt_channel(struct server *s, struct kept *k)
-{
-	uint8_t id[STASH__ID];
-	unsigned uid, pid;
-	struct worker *w;
-	int n = 0;
-
-	for (int i = 0; i < STASH__ID; i++) {
-		if (sscanf(k->key + 2 + 2 * i, "%2hhx", &id[i]) != 1)
-			return;
-	}
-	if (sscanf(k->key + 2 + 2 * STASH__ID, "/%u/%u/%n", &uid, &pid, &n) != 2 || n == 0 || k->nfds != 2)
-		return;
-	w = worker_get(s, k->key + 2 + 2 * STASH__ID + n);
-	if (w != NULL && mailroom_restore(s, w, id, uid, pid, k->fds[0], k->fds[1]) == 0)
-		k->nfds = 0;
-}
-
-/* What an adopted process is to the machine. */
-static void
-place(struct life *l)
-{
-	const struct sup_node *node = l->node != 0 ? sup_find(l->server->machine, l->node) : NULL;
-	enum sup_state state = node != NULL ? sup_node_state(node) : SUP_DOWN;
-
-	switch (state) {
-	case SUP_RUNNING:
-	case SUP_STOPPING:
-	case SUP_KILLING:
-		l->phase = LIFE_READY;
-		l->answer = 0;
-		l->asked = state != SUP_RUNNING;
-		l->worker->has.ran = l->incarnation;
-		return;
-	case SUP_STARTING:
-	case SUP_ABORTING:
-		l->phase = life_was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
-		l->lost = l->phase == LIFE_LOADING;
-		if (!l->lost)
-			l->worker->has.ran = l->incarnation;
-		l->asked = state == SUP_ABORTING;
-		if (l->lost)
-			(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-		return;
-	case SUP_DOWN:
-	case SUP_EXITED:
-	case SUP_RESTARTING:
-		break;
-	}
-	/* Nothing knows of it: its end was told already, or its child is gone. */
-	l->phase = LIFE_READY;
-	l->past = !life_was_let_go(l);
-	l->node = 0;
-	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-}
-
-static void
-place_all(struct worker *w)
-{
-	struct life *l, *next;
-
-	for (l = LIST_FIRST(&w->dying); l != NULL; l = next) {
-		next = LIST_NEXT(l, link);
-		l->node = 0;
-		place(l);
-		(void)life_watch(l);
-	}
-	l = w->now;
-	if (l == NULL)
-		return;
-	place(l);
-	if (l->node == 0) {
-		w->now = NULL;
-		LIST_INSERT_HEAD(&w->dying, l, link);
-	}
-	if (life_watch(l) < 0)
-		stash__log(LOG_ERR, "%s", stash_errmsg());
-}
-
-/* Its word was taken by a supervisor that died before it had noted it. */
-static void
-tell_ready(struct life *l)
-{
-	l->phase = LIFE_READY;
-	l->answer = 0;
-	turn_ready(l->server, l->node, l->start);
-}
-
-/* A child that should have a process, and has none; or one that is further than is known. */
-static void
-tell_missing(struct server *s, const struct sup_node *node, const struct worker *w)
-{
-	uint64_t handle = sup_node_handle(node), start = sup_node_start(node);
-
-	if (w->now != NULL && w->now->node == handle) {
-		if (w->now->phase == LIFE_STARTING && sup_node_state(node) == SUP_STARTING && life_was_ready(w->now))
-			tell_ready(w->now);
-		return;
-	}
-	switch (sup_node_state(node)) {
-	case SUP_STARTING:
-		turn_lost(s, handle, start);
-		break;
-	case SUP_ABORTING:
-	case SUP_RUNNING:
-	case SUP_STOPPING:
-	case SUP_KILLING:
-		turn_exited(s, handle, start, STASH_REASON_KILLED);
-		break;
-	case SUP_DOWN:
-	case SUP_EXITED:
-	case SUP_RESTARTING:
-		break;
-	}
-}
-
 /* Each worker of the tree, with its plan. */
 static int
 know_workers(struct server *s)
@@ -438,24 +302,11 @@ know_workers(struct server *s)
 		worker_slot_name(sup_node_path(node), sup_node_name(node), name);
 		w = worker_get(s, name);
 		if (w == NULL || worker_plan(w, node) < 0)
-			return STASH_E_NOMEM;
+			return stash__fail(STASH_E_NOMEM, "no memory for the worker %s", name);
 		w->status = sup_node_status(node);
 		s->nworkers++;
 	}
 	return 0;
-}
-
-static void
-adopt_kept(struct server *s)
-{
-	struct kept *k;
-
-	STAILQ_FOREACH(k, &s->takeover->kept, link) {
-		if (strncmp(k->key, "w/", 2) == 0)
-			adopt_worker(s, k);
-		else if (strncmp(k->key, "c/", 2) == 0)
-			adopt_channel(s, k);
-	}
 }
 
 static int
@@ -469,7 +320,7 @@ begin_successor(struct server *s, struct rowset *rows)
 	if (result < 0)
 		return result;
 	rowset_note_parts(rows, s);
-	adopt_kept(s);
+	kept_adopt(s, &s->takeover->kept);
 	result = ways_find(s);
 	if (result < 0)
 		return result;
@@ -479,7 +330,7 @@ begin_successor(struct server *s, struct rowset *rows)
 		if (last > w->incarnation)
 			w->incarnation = last;
 		w->has.ran = rowset_ran(rows, w->name);
-		place_all(w);
+		kept_place(w);
 		if (w->spec != NULL && worker_has_slot(w))
 			expect(s, w);
 		s->recovered += w->now != NULL && life_runs(w->now);
@@ -492,7 +343,7 @@ begin_successor(struct server *s, struct rowset *rows)
 		worker_slot_name(sup_node_path(node), sup_node_name(node), name);
 		w = worker_find(s, name);
 		if (w != NULL)
-			tell_missing(s, node, w);
+			kept_tell_missing(s, node, w);
 	}
 	turn_release(s);
 	stash__log(LOG_NOTICE, "supervisor %llu has taken over: %u of %u workers run",
@@ -503,21 +354,6 @@ begin_successor(struct server *s, struct rowset *rows)
 	if (s->phase == SERVER_BOOT && sup_node_state(sup_root(s->machine)) == SUP_DOWN)
 		server_ended(s, sup_verdict(s->machine), "");
 	return 0;
-}
-
-/* The rows make no tree: nothing that runs can be trusted to belong to one. */
-static void
-kill_kept(struct server *s)
-{
-	struct kept *k;
-
-	STAILQ_FOREACH(k, &s->takeover->kept, link) {
-		if (strncmp(k->key, "w/", 2) != 0 || k->nfds < 3)
-			continue;
-		(void)pidfd_send_signal(k->fds[1], SIGKILL, NULL, 0);
-		adopt_worker(s, k);
-	}
-	adopt_kept(s);
 }
 
 /* ---- the rows ---- */
@@ -543,9 +379,9 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 			error = begin_successor(s, &rows);
 		else {
 			stash__log(LOG_CRIT, "%s: the config's tree is started instead", stash_errmsg());
-			kill_kept(s);
+			kept_kill(s, &s->takeover->kept);
 			RB_FOREACH(w, worker_names, &s->names)
-				place_all(w);
+				kept_place(w);
 			s->was_clean = true;
 			error = begin_first(s, &rows);
 		}
@@ -556,7 +392,7 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 	if (error == 0)
 		registry_settle(s);
 	if (error < 0)
-		server_over(s, error, stash_errmsg());
+		takeover_failed(s, error, stash_errmsg());
 	else if (s->phase == SERVER_BOOT)
 		begun(s);
 }
@@ -567,31 +403,27 @@ takeover_stash_up(struct server *s)
 	struct takeover *t = s->takeover;
 
 	/* Also a stash that is back: its files are the same, if it had time to make them. */
-	if (records_open(s) < 0) {
-		server_over(s, STASH_E_SYSTEM, stash_errmsg());
+	int result = records_open(s);
+
+	if (result < 0) {
+		takeover_failed(s, result, stash_errmsg());
 		return;
 	}
 	if (s->phase != SERVER_BOOT || t == NULL || t->asked)
 		return;
 	t->asked = true;
 	if (stashlink_send(&s->stash, stashlink_begin(&s->stash, STASH__S_DUMP), -1, on_dump, s) == 0)
-		server_over(s, STASH_E_NOMEM, "no memory for a start");
+		takeover_failed(s, STASH_E_NOMEM, "no memory for a start");
 }
 
 void
 takeover_free(struct server *s)
 {
 	struct takeover *t = s->takeover;
-	struct kept *k;
 
 	if (t == NULL)
 		return;
-	while ((k = STAILQ_FIRST(&t->kept)) != NULL) {
-		STAILQ_REMOVE_HEAD(&t->kept, link);
-		for (int i = 0; i < k->nfds; i++)
-			close(k->fds[i]);
-		free(k);
-	}
+	kept_free(&t->kept);
 	free(t);
 	s->takeover = NULL;
 }

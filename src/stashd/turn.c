@@ -38,14 +38,6 @@ struct turn_event {
 	void *args;
 };
 
-static void
-no_memory(void)
-{
-	/* Nothing can be told any more: the next supervisor finds everything as it is. */
-	stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
-	abort();
-}
-
 /* ---- out: what the machine wants ---- */
 
 static struct worker *
@@ -73,7 +65,7 @@ note_status(struct server *s, const struct sup_action *a, struct turn_tolds *tol
 	struct turn_told *t = w != NULL ? calloc(1, sizeof(*t)) : NULL;
 
 	if (w != NULL && t == NULL)
-		no_memory();
+		server_give_up("no memory");
 	if (t == NULL)
 		return;
 	t->worker = w;
@@ -237,7 +229,7 @@ create(enum turn_kind kind, uint64_t node, uint64_t start)
 	struct turn_event *e = calloc(1, sizeof(*e));
 
 	if (e == NULL)
-		no_memory();
+		server_give_up("no memory");
 	e->kind = kind;
 	e->node = node;
 	e->start = start;
@@ -293,10 +285,8 @@ copy(const void *data, size_t len)
 {
 	void *memory = data == NULL ? NULL : malloc(len + 1);
 
-	if (data != NULL && memory == NULL) {
-		stash__log(LOG_CRIT, "no memory: the supervisor ends, for the next one to take over");
-		abort();
-	}
+	if (data != NULL && memory == NULL)
+		server_give_up("no memory");
 	if (memory != NULL)
 		memcpy(memory, data, len);
 	return memory;
@@ -407,7 +397,7 @@ server_arm(struct server *s)
 		tv.tv_usec = 0;
 	}
 	evtimer_assign(&s->due, s->events, on_due, s);
-	event_add(&s->due, &tv);
+	server_await(&s->due, &tv);
 	s->due_set = true;
 }
 

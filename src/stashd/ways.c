@@ -344,19 +344,27 @@ restore(struct server *s, const char *file)
 {
 	char from_name[STASH_NAME_MAX + 1], to_name[STASH_NAME_MAX + 1];
 	uint8_t id[STASH__ID];
-	struct worker *from, *to;
+	struct worker *from = NULL, *to = NULL;
 	struct worker_way *way;
-	int fd = openat(s->way_fd, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bell;
+	int fd = openat(s->way_fd, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW), bell, result;
 
-	if (fd >= 0 && stash__way_read(fd, id, from_name, to_name) == 0 && mailroom_find(s, id) != NULL) {
+	if (fd < 0)
+		return errno == ELOOP ? STASH_E_NOENT : stash__fail_errno("%s: a channel between workers", file);
+	result = stash__way_read(fd, id, from_name, to_name);
+	if (result == 0 && mailroom_find(s, id) != NULL) {
 		close(fd);
 		return 0; /* found before */
 	}
-	if (fd < 0 || stash__way_read(fd, id, from_name, to_name) < 0 || (from = worker_find(s, from_name)) == NULL ||
-	    (to = worker_find(s, to_name)) == NULL || worker_bell(from) < 0 || worker_bell(to) < 0) {
-		if (fd >= 0)
-			close(fd);
-		return STASH_E_NOENT;
+	if (result == STASH_E_PROTO || result == STASH_E_FORMAT ||
+	    (result == 0 && ((from = worker_find(s, from_name)) == NULL || (to = worker_find(s, to_name)) == NULL)))
+		result = STASH_E_NOENT;
+	if (result == 0)
+		result = worker_bell(from);
+	if (result == 0)
+		result = worker_bell(to);
+	if (result < 0) {
+		close(fd);
+		return result;
 	}
 	bell = fcntl(from->bell, F_DUPFD_CLOEXEC, 3);
 	way = bell >= 0 ? create(from, id) : NULL;
@@ -371,7 +379,7 @@ restore(struct server *s, const char *file)
 	if (bell >= 0)
 		close(bell);
 	close(fd);
-	return STASH_E_NOMEM;
+	return stash__fail(STASH_E_NOMEM, "no memory or descriptor for the channel from %s to %s", from_name, to_name);
 }
 
 int
@@ -380,6 +388,7 @@ ways_find(struct server *s)
 	int fd = fcntl(s->way_fd, F_DUPFD_CLOEXEC, 3);
 	DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
 	const struct dirent *entry;
+	int result = 0;
 
 	if (dir == NULL) {
 		if (fd >= 0)
@@ -387,10 +396,16 @@ ways_find(struct server *s)
 		return stash__fail_errno("the channels between workers can't be listed");
 	}
 	rewinddir(dir);
-	while ((entry = readdir(dir)) != NULL) {
-		if (entry->d_name[0] != '.' && restore(s, entry->d_name) < 0)
-			(void)unlinkat(s->way_fd, entry->d_name, 0);
+	while (result == 0 && (errno = 0, entry = readdir(dir)) != NULL) {
+		if (entry->d_name[0] == '.')
+			continue;
+		result = restore(s, entry->d_name);
+		/* It is nobody's. */
+		if (result == STASH_E_NOENT)
+			result = unlinkat(s->way_fd, entry->d_name, 0) < 0 ? stash__fail_errno("%s", entry->d_name) : 0;
 	}
+	if (result == 0 && errno != 0)
+		result = stash__fail_errno("the channels between workers can't be listed");
 	closedir(dir);
-	return 0;
+	return result;
 }

@@ -512,6 +512,17 @@ worker_free(struct worker *w)
 }
 
 void
+workers_tick(struct server *s)
+{
+	struct worker *w;
+
+	RB_FOREACH(w, worker_names, &s->names) {
+		if (w->now != NULL)
+			life_signal_again(w->now);
+	}
+}
+
+void
 workers_free(struct server *s)
 {
 	registry_free(s);
