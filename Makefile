@@ -77,6 +77,8 @@ libs := $(if $(lib_c),$(BUILD)/libstash.a $(BUILD)/libstash.so)
 suites := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/e2e_*.c tests/test_*.c))
 modules := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/modules/*.c))
 helpers := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/helpers/*.c))
+# Not under sanitizers: they stand before the same functions.
+preload := $(if $(SANITIZE),,$(if $(wildcard tests/preload/*.c),$(BUILD)/tests/failing.so))
 replay_c := $(wildcard tests/replay/*.c)
 replay := $(if $(replay_c),$(BUILD)/tests/otp-replay)
 simulate_c := $(wildcard tests/simulate/*.c) $(patsubst %,tests/replay/%.c,world paths steps scenario)
@@ -90,7 +92,7 @@ valgrind_suites := $(filter $(addprefix $(BUILD)/tests/test_,base% shm% store% t
 
 all: $(libs) $(stashd) $(tools) $(examples) $(programs)
 	@:
-tests: all $(suites) $(modules) $(helpers) $(replay) $(simulate) $(BUILD)/tests/guard
+tests: all $(suites) $(modules) $(helpers) $(preload) $(replay) $(simulate) $(BUILD)/tests/guard
 	@:
 
 # ---- rules ----
@@ -170,6 +172,12 @@ $(simulate): $(call obj,$(simulate_c)) $(hosting)
 $(fuzzers): $(BUILD)/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/tests/libtest.a $(hosting)
 	$(call say,LINK)
 	$(call program,-fsanitize=fuzzer $(check_libs))
+
+# Its functions stand for the libraries' own, so nothing may be checked or turned into another call.
+$(BUILD)/obj/tests/preload/%.o: cppflags += -U_FORTIFY_SOURCE
+$(BUILD)/tests/failing.so: $(call obj,$(wildcard tests/preload/*.c))
+	$(call say,LINK)
+	$(Q)$(CC) -shared $(cflags) -fvisibility=default $(LDFLAGS) -o $@ $^ -ldl
 
 define program_rule
 $(BUILD)/examples/$(basename $(notdir $(1))): $(call obj,$(1)) $(hosting)
