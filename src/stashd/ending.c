@@ -159,6 +159,18 @@ ending_begin(struct server *s)
 	server_await(&ending.look, &tv);
 }
 
+void
+ending_hurry(struct server *s, const char *who)
+{
+	if (ending.step == ENDING_NONE || ending.step >= ENDING_EXIT)
+		return;
+	stash__log(LOG_WARNING, "%s once more: what isn't stored is kept in %s until the next start", who, s->run_dir);
+	if (s->stash.pid != 0)
+		(void)pidfd_send_signal(s->stash.pidfd, SIGKILL, NULL, 0);
+	s->stash.closing = true;
+	step(ENDING_EXIT);
+}
+
 bool
 ending_needs_stash(void)
 {

@@ -13,6 +13,8 @@ struct server;
 void ending_begin(struct server *);
 /* The stash process has died in it: whether another one has to go on with what this one was asked. */
 bool ending_needs_stash(void);
+/* Doesn't wait for the stash any longer. */
+void ending_hurry(struct server *, const char *who);
 bool ending_done(const struct server *);
 
 #endif

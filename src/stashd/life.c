@@ -48,16 +48,22 @@ life_create(struct worker *w, uint64_t node, uint64_t start, uint64_t incarnatio
 	return l;
 }
 
+static void
+unwatch(struct life *l)
+{
+	if (event_initialized(&l->dead))
+		event_del(&l->dead);
+	if (event_initialized(&l->readable))
+		event_del(&l->readable);
+}
+
 void
 life_free(struct life *l)
 {
 	l->server->files.lives--;
 	stashlink_forget(&l->server->stash, l);
 	spawn_release(&l->bank);
-	if (event_initialized(&l->dead))
-		event_del(&l->dead);
-	if (event_initialized(&l->readable))
-		event_del(&l->readable);
+	unwatch(l);
 	if (event_initialized(&l->again))
 		event_del(&l->again);
 	stuck_unwatch(l);
@@ -259,7 +265,7 @@ make_process(struct life *l)
 	return 0;
 }
 
-/* What was made of one that can't be watched.  It has touched nothing. */
+/* What was made of one that can't be watched.  It has touched nothing, but perhaps its slot has its pid. */
 static void
 undo(struct life *l)
 {
@@ -267,9 +273,13 @@ undo(struct life *l)
 
 	if (l->pid > 0) {
 		(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
-		(void)waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED);
+		(void)TEMP_FAILURE_RETRY(waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED));
+		unwatch(l);
 	}
-	life_free(l);
+	if (l->pid > 0 && worker_has_slot(l->worker))
+		reap_undone(l);
+	else
+		life_free(l);
 }
 
 struct life *

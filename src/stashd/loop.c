@@ -38,8 +38,11 @@ server_stop(struct server *s, const char *who)
 {
 	int64_t now = stash__now_ns();
 
-	if (s->phase == SERVER_OVER)
+	if (s->phase == SERVER_OVER) {
+		if (now - s->stop_asked_ns >= SECOND_SIGNAL_NS && now - s->over_ns >= SECOND_SIGNAL_NS)
+			ending_hurry(s, who);
 		return;
+	}
 	if (s->phase == SERVER_BOOT && s->stop_asked_ns == 0) {
 		stash__log(LOG_NOTICE, "%s: stopping as soon as the start is over; once more: at once", who);
 		s->stop_asked_ns = now;
@@ -167,6 +170,7 @@ server_over(struct server *s, int result, const char *text)
 	if (s->phase == SERVER_OVER)
 		return;
 	STASH_POINT("sup_tree_ended");
+	s->over_ns = stash__now_ns();
 	s->phase = SERVER_OVER;
 	s->result = result;
 	strlcpy(s->text, text, sizeof(s->text));

@@ -273,6 +273,17 @@ reap_dead(struct life *l)
 }
 
 void
+reap_undone(struct life *l)
+{
+	spawn_release(&l->bank);
+	l->node = l->start = 0;
+	l->cause = STASH__CAUSE_NEVER;
+	l->phase = LIFE_RETIRING;
+	LIST_INSERT_HEAD(&l->worker->dying, l, link);
+	send_retire(l);
+}
+
+void
 reap_statused(struct server *s, uint64_t number, pid_t pid, int state, int wait_status)
 {
 	struct worker *w;

@@ -144,6 +144,7 @@ void ahead_look(struct server *); /* ends those whose turn won't come */
 
 /* reap.c */
 void reap_dead(struct life *);
+void reap_undone(struct life *); /* dead and reaped before anybody knew of it */
 void reap_statused(struct server *, uint64_t number, pid_t, int state, int wait_status);
 void reap_keeper_lost(struct server *); /* it won't say any more how children ended */
 /* An incarnation of which there is only the slot's word: killed, waited for, retired; then life_go_on(). */
@@ -545,7 +546,7 @@ struct server {
 	sigset_t child_mask; /* of workers */
 	uint64_t starts;     /* supervisors there were, this one included */
 	enum server_phase phase;
-	int64_t began_ns, stop_asked_ns;
+	int64_t began_ns, stop_asked_ns, over_ns;
 	int result; /* what stash_supervise() is to say */
 	char text[STASH__ERRMSG_MAX], term[SUP_TERM_MAX];
 
@@ -597,8 +598,7 @@ struct server_job {
 int server_run(const struct server_job *, int keeper, uint64_t starts);
 /* Ends the process with a result: nothing of the tree runs any more. */
 void server_over(struct server *, int result, const char *text);
-/* It can neither go on nor end in order: the next supervisor finds everything as it is. */
-_Noreturn void server_give_up(const char *why);
+_Noreturn void server_give_up(const char *why); /* the next supervisor finds everything as it is */
 void server_await(struct event *, const struct timeval *after); /* event_add(), or gives up */
 /* Arms the timer for the machine. */
 void server_arm(struct server *);

@@ -323,22 +323,31 @@ watch(struct stashlink *k)
 	k->started = stash__now_ns();
 }
 
+/* Its hello may have been read by the last supervisor; the page is there as soon as it was said. */
+static void
+find_status(struct stashlink *k)
+{
+	int fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0 && errno != ENOENT)
+		(void)stash__fail_errno("the stash's status page can't be opened");
+	else if (fd >= 0 && take_status(k, fd) == 0)
+		k->running = k->was_up = true;
+	if (!k->running && (fd >= 0 || errno != ENOENT))
+		server_give_up(stash_errmsg());
+}
+
 int
 stashlink_adopt(struct stashlink *k, pid_t pid, const int fds[3])
 {
-	int fd;
-
 	k->pid = pid;
 	k->control = fds[0];
 	k->pidfd = fds[1];
 	k->bell = fds[2];
 	k->adopted = true;
 	watch(k);
-	/* Its hello may have been read by the last supervisor; the page is there as soon as it was said. */
-	fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	k->suspect = false;
-	if (fd >= 0 && take_status(k, fd) == 0)
-		k->running = k->was_up = true;
+	find_status(k);
 	return 0;
 }
 
@@ -386,6 +395,11 @@ stashlink_tick(struct stashlink *k, int64_t now)
 {
 	int64_t beat;
 
+	if (k->pid != 0 && k->adopted && !k->running) {
+		find_status(k);
+		if (k->running)
+			takeover_stash_up(k->server);
+	}
 	if (k->pid == 0 || !k->running || k->closing)
 		return;
 	beat = (int64_t)atomic_load(&k->status->heartbeat);
