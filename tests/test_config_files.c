@@ -219,6 +219,9 @@ static const struct {
 } modules[] = {
 	{ "examples/sequence.so", NULL },
 	{ "examples/agent.so", NULL },
+	{ "tests/modules/pair.so", NULL },     /* handle_continue */
+	{ "tests/modules/layout_3.so", NULL }, /* code_change */
+	{ "tests/modules/layout_4.so", NULL }, /* encode, decode */
 	{ "tests/modules/config_crashes.so", "loading it crashes (SIGABRT)" },
 	{ "tests/modules/config_exits.so", "loading it ends the process" },
 	{ "tests/modules/config_hangs.so", "loading it takes longer than 5 s" },

@@ -216,13 +216,11 @@ conf_find_group(const char *name, uint32_t *id)
 
 /* ---- modules ---- */
 
-/* Whether it has members set that <stash/behaviour.h> keeps for a later version. */
+/* Whether it has members set that <stash/behaviour.h> keeps for a later version; as stash__behaviour_take() sees it. */
 static bool
 uses_reserved(const struct stash_behaviour *behaviour)
 {
-	return behaviour->handle_continue != NULL || behaviour->code_change != NULL || behaviour->encode != NULL ||
-	    behaviour->decode != NULL || behaviour->check_state != NULL || behaviour->apply != NULL ||
-	    behaviour->snapshot_every != 0;
+	return behaviour->check_state != NULL || behaviour->apply != NULL || behaviour->snapshot_every != 0;
 }
 
 /* Why a module can't be run; NULL: it can. */
