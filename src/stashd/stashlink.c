@@ -23,7 +23,8 @@
 #include "stashd/server.h"
 
 #define SILENCE_NS (10 * STASH__NS_PER_S)
-#define HEALTHY_NS (30 * STASH__NS_PER_MS) /* one that lived so long is followed at once */
+#define STOOD_STILL_NS (3 * STASH__NS_PER_S) /* without a tick, which comes each second */
+#define HEALTHY_NS (30 * STASH__NS_PER_MS)   /* one that lived so long is followed at once */
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
 #define COMPLAIN_NS (60 * STASH__NS_PER_S)
@@ -400,11 +401,18 @@ stashlink_tick(struct stashlink *k, int64_t now)
 		if (k->running)
 			takeover_stash_up(k->server);
 	}
+	/* A supervisor that was stopped itself, with the machine perhaps, knows nothing about how long the stash was
+	 * silent. */
+	if (now - k->ticked > STOOD_STILL_NS)
+		k->patient = now;
+	k->ticked = now;
 	if (k->pid == 0 || !k->running || k->closing)
 		return;
 	beat = (int64_t)atomic_load(&k->status->heartbeat);
 	if (beat < k->started)
 		beat = k->started;
+	if (beat < k->patient)
+		beat = k->patient;
 	if (now - beat <= SILENCE_NS || proc_traced(k->pid))
 		return;
 	stash__log(LOG_ERR, "the stash process hangs: killed");

@@ -40,6 +40,7 @@ struct stashlink {
 	uint64_t next_number;
 	uint64_t deaths;
 	int64_t started, delay;
+	int64_t ticked, patient; /* the last look at its beat; silence before this time doesn't count */
 	bool retrying;
 };
 
