@@ -2,7 +2,7 @@
 /*
  * Damaged stores: bits flipped, pages zeroed, swapped, overwritten, files cut, at places that a seed decides.  No
  * stashd and no tool dies of one: each says what is wrong, changes nothing, and names the backup; what stash-inspect
- * check finds good, stashd starts on, and only that.  Then the way back: restore, with the slots and without.
+ * check finds good, stashd starts on, and only that.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,127 +20,11 @@
 #include "base/clock.h"
 #include "stash-inspect/inspect.h"
 #include "stashctl/ctl.h"
-#include "testlib_live.h"
+#include "testlib_damage.h"
 #include "testlib_tools.h"
 
-#define PAGE 4096u
 #define DAMAGES 24 /* looked at by the tools; and of these every so many-th by a stashd */
 #define STASHD_EACH 6
-
-static struct t_stashd d;
-static unsigned char *whole; /* the store before any damage */
-static size_t whole_len;
-
-/* ---- the store ---- */
-
-static const char *
-config(void)
-{
-	static char text[2048];
-
-	snprintf(text, sizeof text,
-	    "store = { history = 3; };\n"
-	    "tree = { intensity = 100; period = 5; children = (\n"
-	    "  { id = \"sequence\"; module = \"%s\"; args = [\"0\"]; },\n"
-	    "  { id = \"agent\"; module = \"%s\"; args = [\"a\"]; } ); };\n",
-	    t_build("examples/sequence.so"), t_build("examples/agent.so"));
-	return text;
-}
-
-static void
-start(void)
-{
-	t_stashd_start(&d, config());
-	ck_assert_int_eq(setenv("STASH_DIR", t_store(&d), 1), 0);
-}
-
-/* The numbers from..to, each once. */
-static void
-take_with(struct stash_client *c, int from, int to)
-{
-	char text[16], value[900];
-
-	for (int i = from; i <= to; i++) {
-		struct stash_reply reply;
-
-		snprintf(text, sizeof text, "%d", i);
-		t_expect_call(c, "sequence", "next_number", NULL, text);
-		snprintf(value, sizeof value, "%-*d", 30 + i * 97 % 800, i);
-		ck_assert_int_eq(stash_call(c, "agent", "update", value, strlen(value), &reply, 30000), STASH_OK);
-		stash_reply_free(&reply);
-	}
-}
-
-static void
-take(int from, int to)
-{
-	struct stash_client *c = t_client(&d);
-
-	take_with(c, from, to);
-	stash_client_close(c);
-}
-
-static const char *
-data(void)
-{
-	return t_path("store/data.mdb");
-}
-
-static void
-save(const unsigned char *bytes, size_t len)
-{
-	int fd = open(data(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-	ck_assert_int_ge(fd, 0);
-	ck_assert_int_eq(write(fd, bytes, len), (ssize_t)len);
-	close(fd);
-}
-
-static void
-inspect(int status, const char *says, const char *const *words)
-{
-	struct tt_result r;
-
-	tt_run(&r, &stash_inspect, NULL, words);
-	tt_exits(&r, status);
-	if (says != NULL && strstr(r.out, says) == NULL)
-		tt_complains(&r, says);
-	tt_free(&r);
-}
-#define INSPECT(status, says, ...) inspect(status, says, (const char *const[]){ __VA_ARGS__, NULL })
-
-static void
-ctl(int status, const char *says, const char *const *words)
-{
-	struct tt_result r;
-
-	tt_run(&r, &stashctl, NULL, words);
-	tt_exits(&r, status);
-	if (says != NULL && strstr(r.out, says) == NULL)
-		tt_complains(&r, says);
-	tt_free(&r);
-}
-#define CTL(status, says, ...) ctl(status, says, (const char *const[]){ __VA_ARGS__, NULL })
-
-/* A store with a backup at number 20, and ten more; stopped in order. */
-static void
-begin(void)
-{
-	memset(&d, 0, sizeof d);
-	ck_assert_int_eq(mkdir(t_path("backups"), 0700), 0);
-	start();
-	take(0, 19);
-	INSPECT(0, "verified", "backup", t_path("backups"));
-	take(20, 29);
-	t_stashd_stop(&d, 20000);
-	whole = (unsigned char *)t_read_file(data(), &whole_len);
-}
-
-static void
-end(void)
-{
-	free(whole);
-}
 
 /* ---- damage ---- */
 
@@ -157,9 +41,9 @@ next_random(void)
 static size_t
 damage(unsigned char *file, size_t len, char *what, size_t size)
 {
-	size_t pages = len / PAGE, page = next_random() % pages, other = next_random() % pages,
+	size_t pages = len / TD_PAGE, page = next_random() % pages, other = next_random() % pages,
 	       at = next_random() % len;
-	unsigned char copy[PAGE];
+	unsigned char copy[TD_PAGE];
 
 	switch (next_random() % 8) {
 	case 0:
@@ -168,13 +52,13 @@ damage(unsigned char *file, size_t len, char *what, size_t size)
 		snprintf(what, size, "bits flipped");
 		break;
 	case 1:
-		memset(file + page * PAGE, 0, PAGE);
+		memset(file + page * TD_PAGE, 0, TD_PAGE);
 		snprintf(what, size, "page %zu zeroed", page);
 		break;
 	case 2:
-		memcpy(copy, file + page * PAGE, PAGE);
-		memcpy(file + page * PAGE, file + other * PAGE, PAGE);
-		memcpy(file + other * PAGE, copy, PAGE);
+		memcpy(copy, file + page * TD_PAGE, TD_PAGE);
+		memcpy(file + page * TD_PAGE, file + other * TD_PAGE, TD_PAGE);
+		memcpy(file + other * TD_PAGE, copy, TD_PAGE);
 		snprintf(what, size, "pages %zu and %zu swapped", page, other);
 		break;
 	case 3:
@@ -186,18 +70,19 @@ damage(unsigned char *file, size_t len, char *what, size_t size)
 		snprintf(what, size, "sector at %zu overwritten", at / 512 * 512);
 		break;
 	case 5:
-		file[page * PAGE + next_random() % 16] ^= (unsigned char)(1 + next_random() % 255);
+		file[page * TD_PAGE + next_random() % 16] ^= (unsigned char)(1 + next_random() % 255);
 		snprintf(what, size, "header of page %zu", page);
 		break;
 	case 6:
 		/* What the meta pages say: roots, sizes, transaction. */
-		file[next_random() % 2 * PAGE + 16 + next_random() % 136] ^= (unsigned char)(1 + next_random() % 255);
+		file[next_random() % 2 * TD_PAGE + 16 + next_random() % 136] ^= (unsigned char)(1 +
+		    next_random() % 255);
 		snprintf(what, size, "meta page");
 		break;
 	default:
 		/* Offsets of a page's entries. */
 		for (uint64_t n = next_random() % 4 + 1; n > 0; n--)
-			file[page * PAGE + 16 + next_random() % 64] = (unsigned char)next_random();
+			file[page * TD_PAGE + 16 + next_random() % 64] = (unsigned char)next_random();
 		snprintf(what, size, "entries of page %zu", page);
 		break;
 	}
@@ -295,9 +180,9 @@ has_ended_or_up(void *arg)
 	bool up;
 
 	(void)arg;
-	if (t_ended(&d.proc, 0))
+	if (t_ended(&td_stashd.proc, 0))
 		return true;
-	text = t_output(&d.proc);
+	text = t_output(&td_stashd.proc);
 	up = strstr(text, "stashd: up:") != NULL;
 	free(text);
 	return up;
@@ -310,28 +195,29 @@ look_with_stashd(const struct seen *seen, const unsigned char *bytes, size_t len
 	size_t after_len;
 	char *text, *after;
 
-	t_spawn(&d.proc, (const char *const[]){ t_build("stashd"), "-d", t_store(&d), "-f", d.conf, NULL }, NULL);
+	t_spawn(&td_stashd.proc,
+	    (const char *const[]){ t_build("stashd"), "-d", t_store(&td_stashd), "-f", td_stashd.conf, NULL }, NULL);
 	ck_assert(t_wait_for(has_ended_or_up, NULL, 20000));
-	text = t_output(&d.proc);
-	if (d.proc.pid != 0) {
+	text = t_output(&td_stashd.proc);
+	if (td_stashd.proc.pid != 0) {
 		ck_assert_msg(seen->check == 0, "%s: stashd starts, and check says: %s", what, seen->text);
-		take(30, 31);
-		t_stashd_stop(&d, 20000);
+		td_take(30, 31);
+		t_stashd_stop(&td_stashd, 20000);
 		free(text);
-		text = t_output(&d.proc);
+		text = t_output(&td_stashd.proc);
 		ck_assert_msg(strstr(text, "the stash") == NULL && strstr(text, "stored") == NULL,
 		    "%s: stashd started, and then: %s", what, text);
 		free(text);
 		return;
 	}
-	ck_assert_msg(WIFEXITED(d.proc.status) && WEXITSTATUS(d.proc.status) == EX_DATAERR, "%s: %d: %s", what,
-	    d.proc.status, text);
+	ck_assert_msg(WIFEXITED(td_stashd.proc.status) && WEXITSTATUS(td_stashd.proc.status) == EX_DATAERR,
+	    "%s: %d: %s", what, td_stashd.proc.status, text);
 	ck_assert_msg(seen->check != 0, "%s: check finds it good, stashd says: %s", what, text);
 	ck_assert_msg(strstr(text, "data.mdb: ") != NULL && strstr(text, "Nothing was changed") != NULL &&
 		strstr(text, "stashctl -d ") != NULL && strstr(text, "/backups/stash-") != NULL,
 	    "%s: %s", what, text);
 	free(text);
-	after = t_read_file(data(), &after_len);
+	after = t_read_file(td_data(), &after_len);
 	ck_assert_uint_eq(after_len, len);
 	ck_assert_msg(memcmp(after, bytes, len) == 0, "%s: the damaged file was changed", what);
 	free(after);
@@ -361,20 +247,20 @@ START_TEST(test_damages)
 	unsigned n, told = 0, starts = 0, damages = t_patience() > 1 && minutes() == 0 ? DAMAGES / 6 : DAMAGES;
 
 	ck_assert_ptr_ne(seen, MAP_FAILED);
-	begin();
+	td_begin();
 	for (n = 0; n < damages || stash__now_ns() < until; n++) {
-		unsigned char *copy = malloc(whole_len);
+		unsigned char *copy = malloc(td_whole_len);
 		char what[200];
 		size_t len;
 
 		ck_assert_ptr_nonnull(copy);
-		memcpy(copy, whole, whole_len);
+		memcpy(copy, td_whole, td_whole_len);
 		seed = n;
 		(void)next_random();
 		snprintf(what, sizeof what, "damage %u: ", n);
-		len = damage(copy, whole_len, what + strlen(what), sizeof what - strlen(what));
+		len = damage(copy, td_whole_len, what + strlen(what), sizeof what - strlen(what));
 		clean(t_path("others"));
-		save(copy, len);
+		td_save(copy, len);
 		look_with_tools(seen, what);
 		told += seen->check != 0;
 		if (n % STASHD_EACH == 0 || minutes() > 0) {
@@ -386,7 +272,7 @@ START_TEST(test_damages)
 	printf("%u damages, %u told of; %u starts\n", n, told, starts);
 	ck_assert_uint_ge(told, n / 3);
 	munmap(seen, sizeof *seen);
-	end();
+	td_end();
 }
 END_TEST
 
@@ -395,16 +281,16 @@ START_TEST(test_check_tells_all)
 {
 	unsigned char *copy;
 
-	begin();
-	copy = malloc(whole_len);
+	td_begin();
+	copy = malloc(td_whole_len);
 	ck_assert_ptr_nonnull(copy);
-	memcpy(copy, whole, whole_len);
+	memcpy(copy, td_whole, td_whole_len);
 	/* A byte in each value of a state and of an event. */
-	for (size_t i = 0; i + 13 < whole_len; i++) {
+	for (size_t i = 0; i + 13 < td_whole_len; i++) {
 		if (memcmp(copy + i, "root/sequence", 13) == 0 && i % 2 == 0)
 			copy[i + 3] ^= 1;
 	}
-	save(copy, whole_len);
+	td_save(copy, td_whole_len);
 	INSPECT(EX_DATAERR, "event at place ", "check");
 	INSPECT(EX_DATAERR, "registry row \"sequence\"", "check");
 	INSPECT(EX_DATAERR, "tree row ", "check");
@@ -413,232 +299,7 @@ START_TEST(test_check_tells_all)
 	INSPECT(0, "good", "check", t_path("backups"));
 	INSPECT(EX_NOHOST, "no such backup", "check", t_path("nothing"));
 	free(copy);
-	end();
-}
-END_TEST
-
-/* ---- the way back ---- */
-
-static bool
-holds(const char *dir, const char *prefix)
-{
-	DIR *dp = opendir(dir);
-	struct dirent *e;
-	bool yes = false;
-
-	ck_assert_ptr_nonnull(dp);
-	while ((e = readdir(dp)) != NULL)
-		yes = yes || strncmp(e->d_name, prefix, strlen(prefix)) == 0;
-	closedir(dp);
-	return yes;
-}
-
-START_TEST(test_restore_after_damage)
-{
-	begin();
-	memset(whole + 2 * PAGE, 0xee, whole_len - 2 * PAGE);
-	save(whole, whole_len);
-	CTL(EX_USAGE, "--yes", "restore");
-	ck_assert(!holds(t_store(&d), "data.mdb.damaged"));
-	CTL(0, "damaged: ", "restore", "--yes");
-	ck_assert(holds(t_store(&d), "data.mdb.damaged-"));
-	start();
-	take(20, 22);
-	t_stashd_stop(&d, 20000);
-	/* Back and forth: what a restore has set aside is itself restored. */
-	CTL(0, "sequence: version", "restore", "--yes", t_path("backups"));
-	ck_assert(holds(t_store(&d), "data.mdb.replaced-"));
-	end();
-}
-END_TEST
-
-START_TEST(test_restore_is_undone)
-{
-	struct tt_result r;
-	char command[PATH_MAX], *at;
-
-	begin();
-	TT_RUN(&r, &stashctl, "restore", "-y", t_path("backups"));
-	tt_exits(&r, 0);
-	at = strstr(r.out, "restore --yes ");
-	ck_assert_ptr_nonnull(at);
-	snprintf(command, sizeof command, "%s", at + strlen("restore --yes "));
-	command[strcspn(command, "\n")] = '\0';
-	tt_free(&r);
-	CTL(0, "Restored", "restore", "--yes", command);
-	start();
-	take(30, 31);
-	t_stashd_stop(&d, 20000);
-	end();
-}
-END_TEST
-
-START_TEST(test_empty_instead)
-{
-	begin();
-	t_remove_tree(t_path("backups"));
-	memset(whole, 0, whole_len);
-	save(whole, whole_len);
-	CTL(EX_NOHOST, "no good backup is known", "restore", "--yes");
-	CTL(0, "empty store", "restore", "--empty", "--yes");
-	ck_assert(holds(t_store(&d), "data.mdb.damaged-"));
-	start();
-	take(0, 2);
-	t_stashd_stop(&d, 20000);
-	end();
-}
-END_TEST
-
-START_TEST(test_restore_elsewhere_and_what_is_refused)
-{
-	struct t_result r;
-	char path[PATH_MAX];
-
-	begin();
-	/* Another store. */
-	ck_assert_int_eq(mkdir(t_path("new"), 0700), 0);
-	CTL(EX_NOHOST, "name one", "restore", "--yes", "-d", t_path("new"));
-	CTL(0, "Restored", "restore", "--yes", "-d", t_path("new"), t_path("backups"));
-	d.dir = t_path("new");
-	start();
-	take(20, 21);
-	CTL(EX_TEMPFAIL, "stashd has to be stopped first", "restore", "--yes", t_path("backups"));
-	t_stashd_stop(&d, 20000);
-	d.dir = NULL;
-	ck_assert_int_eq(setenv("STASH_DIR", t_path("store"), 1), 0);
-	/* A byte of a backup. */
-	t_run(&r, NULL,
-	    (const char *const[]){ "sh", "-c",
-		"cd \"$0\" && for f in *.mdb; do printf x | dd of=\"$f\" bs=1 seek=9000 conv=notrunc; done",
-		t_path("backups"), NULL });
-	ck_assert_int_eq(r.status, 0);
-	t_result_free(&r);
-	CTL(EX_DATAERR, "its checksum isn't what it was", "restore", "--yes", t_path("backups"));
-	CTL(EX_NOHOST, "no good backup is known", "restore", "--yes");
-	INSPECT(EX_DATAERR, NULL, "check", t_path("backups"));
-	INSPECT(1, "checksum isn't", "check");
-	INSPECT(EX_USAGE, "the store's own directory", "backup", t_path("store"));
-	/* None of it has touched the store. */
-	snprintf(path, sizeof path, "%s", t_path("store"));
-	ck_assert(!holds(path, "data.mdb."));
-	start();
-	take(30, 31);
-	t_stashd_stop(&d, 20000);
-	end();
-}
-END_TEST
-
-/* The operator's word about slots: asked for, and kept to. */
-START_TEST(test_slots_and_a_backup)
-{
-	begin();
-	start();
-	take(30, 39);
-	t_murder_all(&d);
-	CTL(EX_USAGE, "--keep-slots", "restore", "--yes", t_path("backups"));
-	ck_assert(!holds(t_store(&d), "data.mdb.replaced-"));
-	CTL(0, "kept", "restore", "--yes", "--keep-slots", t_path("backups"));
-	start();
-	take(40, 41);
-	t_murder_all(&d);
-	CTL(0, "discarded", "restore", "--yes", "--discard-slots", t_path("backups"));
-	start();
-	take(20, 21);
-	t_stashd_stop(&d, 20000);
-	end();
-}
-END_TEST
-
-/* Copied over by hand, stashd refuses, and says what to do; it is done. */
-START_TEST(test_store_exchanged_by_hand)
-{
-	begin();
-	start();
-	take(30, 39);
-	t_murder_all(&d);
-	save(whole, whole_len); /* of number 29 */
-	for (int i = 0; i < 2; i++) {
-		char *text;
-
-		t_spawn(
-		    &d.proc, (const char *const[]){ t_build("stashd"), "-d", t_store(&d), "-f", d.conf, NULL }, NULL);
-		ck_assert_int_eq(t_wait(&d.proc, 20000), EX_DATAERR);
-		text = t_output(&d.proc);
-		ck_assert_msg(strstr(text, "keep-slots") != NULL && strstr(text, "discard-slots") != NULL, "%s", text);
-		free(text);
-	}
-	CTL(0, "next start", "keep-slots");
-	start();
-	take(40, 41);
-	t_murder_all(&d);
-	save(whole, whole_len);
-	CTL(EX_USAGE, "--yes", "discard-slots");
-	CTL(0, "until the next reboot", "discard-slots", "--yes");
-	start();
-	take(30, 31);
-	t_stashd_stop(&d, 20000);
-	end();
-}
-END_TEST
-
-/* ---- while it runs ---- */
-
-static bool
-says_damaged(void *arg)
-{
-	char *text = t_output(&d.proc);
-	bool yes = strstr(text, "the stash can't start: ") != NULL;
-
-	(void)arg;
-	free(text);
-	return yes;
-}
-
-static bool
-is_ill(void *arg)
-{
-	struct tt_result r;
-	bool ill;
-
-	(void)arg;
-	TT_RUN(&r, &stash_inspect, "health");
-	ill = r.status == 1 && strstr(r.out, "silent") != NULL;
-	tt_free(&r);
-	return ill;
-}
-
-/* The file is spoilt under a running stash process: workers go on, nothing that was answered is lost, and the way back
- * keeps the slots. */
-START_TEST(test_damage_of_a_living_store)
-{
-	struct stash_client *c;
-	int fd;
-
-	begin();
-	start();
-	c = t_client(&d);
-	take_with(c, 30, 39);
-	fd = open(data(), O_WRONLY | O_CLOEXEC);
-	ck_assert_int_ge(fd, 0);
-	if (_i == 0)
-		ck_assert_int_eq(ftruncate(fd, 3 * PAGE), 0);
-	else
-		for (off_t at = 2 * PAGE; at < (off_t)whole_len; at += PAGE)
-			ck_assert_int_eq(pwrite(fd, whole, PAGE, at), PAGE);
-	close(fd);
-	(void)t_murder(&d, T_STASH, NULL);
-	ck_assert(t_wait_for(says_damaged, NULL, 30000));
-	take_with(c, 40, 49);
-	stash_client_close(c);
-	ck_assert(t_wait_for(is_ill, NULL, 20000));
-	t_kill(&d.proc, SIGTERM);
-	(void)t_wait(&d.proc, 90000);
-	t_no_children(20000);
-	CTL(0, "kept", "restore", "--yes", "--keep-slots");
-	start();
-	take(50, 51);
-	t_stashd_stop(&d, 20000);
-	end();
+	td_end();
 }
 END_TEST
 
@@ -650,14 +311,6 @@ suite(void)
 
 	tcase_add_test(c, test_damages);
 	tcase_add_test(c, test_check_tells_all);
-	c = t_case(s, "back", 120);
-	tcase_add_test(c, test_restore_after_damage);
-	tcase_add_test(c, test_restore_is_undone);
-	tcase_add_test(c, test_empty_instead);
-	tcase_add_test(c, test_restore_elsewhere_and_what_is_refused);
-	tcase_add_test(c, test_slots_and_a_backup);
-	tcase_add_test(c, test_store_exchanged_by_hand);
-	tcase_add_loop_test(c, test_damage_of_a_living_store, 0, 2);
 	return s;
 }
 

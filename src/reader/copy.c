@@ -15,6 +15,16 @@
 #include "store/backup.h"
 
 #define NAP_NS (10 * STASH__NS_PER_MS)
+#define SILENT_NS (5 * STASH__NS_PER_S) /* it beats each second */
+
+/* Whether the stash process beats: one that can't start, as over a damaged store, would be waited for in vain. */
+static bool
+is_silent(struct stash_store *store)
+{
+	struct stash__status_page page;
+
+	return stash__store_status(store, &page) == STASH_OK && stash__now_ns() - (int64_t)page.heartbeat > SILENT_NS;
+}
 
 static int
 copy_online(struct stash_store *store, int fd, int timeout_ms)
@@ -23,6 +33,8 @@ copy_online(struct stash_store *store, int fd, int timeout_ms)
 
 	if (result <= 0)
 		return result < 0 ? result : STASH_E_DOWN;
+	if (is_silent(store))
+		return STASH_E_DOWN;
 	return stash__client_request_with(store->client, STASH__B_COPY, NULL, fd, timeout_ms, stash__answer_done, NULL);
 }
 

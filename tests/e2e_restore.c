@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The way back from damage, or from a mistake: restore, with the slots and without, undone, elsewhere, refused; a store
+ * that was exchanged by hand; one that is damaged while it is used.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include <stash/stash.h>
+
+#include "base/clock.h"
+#include "stash-inspect/inspect.h"
+#include "stashctl/ctl.h"
+#include "testlib_damage.h"
+#include "testlib_tools.h"
+
+/* ---- the way back ---- */
+
+static bool
+holds(const char *dir, const char *prefix)
+{
+	DIR *dp = opendir(dir);
+	struct dirent *e;
+	bool yes = false;
+
+	ck_assert_ptr_nonnull(dp);
+	while ((e = readdir(dp)) != NULL)
+		yes = yes || strncmp(e->d_name, prefix, strlen(prefix)) == 0;
+	closedir(dp);
+	return yes;
+}
+
+START_TEST(test_restore_after_damage)
+{
+	td_begin();
+	memset(td_whole + 2 * TD_PAGE, 0xee, td_whole_len - 2 * TD_PAGE);
+	td_save(td_whole, td_whole_len);
+	CTL(EX_USAGE, "--yes", "restore");
+	ck_assert(!holds(t_store(&td_stashd), "data.mdb.damaged"));
+	CTL(0, "damaged: ", "restore", "--yes");
+	ck_assert(holds(t_store(&td_stashd), "data.mdb.damaged-"));
+	td_start();
+	td_take(20, 22);
+	t_stashd_stop(&td_stashd, 20000);
+	/* Back and forth: what a restore has set aside is itself restored. */
+	CTL(0, "sequence: version", "restore", "--yes", t_path("backups"));
+	ck_assert(holds(t_store(&td_stashd), "data.mdb.replaced-"));
+	td_end();
+}
+END_TEST
+
+START_TEST(test_restore_is_undone)
+{
+	struct tt_result r;
+	char command[PATH_MAX], *at;
+
+	td_begin();
+	TT_RUN(&r, &stashctl, "restore", "-y", t_path("backups"));
+	tt_exits(&r, 0);
+	at = strstr(r.out, "restore --yes ");
+	ck_assert_ptr_nonnull(at);
+	snprintf(command, sizeof command, "%s", at + strlen("restore --yes "));
+	command[strcspn(command, "\n")] = '\0';
+	tt_free(&r);
+	CTL(0, "Restored", "restore", "--yes", command);
+	td_start();
+	td_take(30, 31);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+START_TEST(test_empty_instead)
+{
+	td_begin();
+	t_remove_tree(t_path("backups"));
+	memset(td_whole, 0, td_whole_len);
+	td_save(td_whole, td_whole_len);
+	CTL(EX_NOHOST, "no good backup is known", "restore", "--yes");
+	CTL(0, "empty store", "restore", "--empty", "--yes");
+	ck_assert(holds(t_store(&td_stashd), "data.mdb.damaged-"));
+	td_start();
+	td_take(0, 2);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+START_TEST(test_restore_elsewhere_and_what_is_refused)
+{
+	struct t_result r;
+	char path[PATH_MAX];
+
+	td_begin();
+	/* Another store. */
+	ck_assert_int_eq(mkdir(t_path("new"), 0700), 0);
+	CTL(EX_NOHOST, "name one", "restore", "--yes", "-d", t_path("new"));
+	CTL(0, "Restored", "restore", "--yes", "-d", t_path("new"), t_path("backups"));
+	td_stashd.dir = t_path("new");
+	td_start();
+	td_take(20, 21);
+	CTL(EX_TEMPFAIL, "stashd has to be stopped first", "restore", "--yes", t_path("backups"));
+	t_stashd_stop(&td_stashd, 20000);
+	td_stashd.dir = NULL;
+	ck_assert_int_eq(setenv("STASH_DIR", t_path("store"), 1), 0);
+	/* A byte of a backup. */
+	t_run(&r, NULL,
+	    (const char *const[]){ "sh", "-c",
+		"cd \"$0\" && for f in *.mdb; do printf x | dd of=\"$f\" bs=1 seek=9000 conv=notrunc; done",
+		t_path("backups"), NULL });
+	ck_assert_int_eq(r.status, 0);
+	t_result_free(&r);
+	CTL(EX_DATAERR, "its checksum isn't what it was", "restore", "--yes", t_path("backups"));
+	CTL(EX_NOHOST, "no good backup is known", "restore", "--yes");
+	INSPECT(EX_DATAERR, NULL, "check", t_path("backups"));
+	INSPECT(1, "checksum isn't", "check");
+	INSPECT(EX_USAGE, "the store's own directory", "backup", t_path("store"));
+	/* None of it has touched the store. */
+	snprintf(path, sizeof path, "%s", t_path("store"));
+	ck_assert(!holds(path, "data.mdb."));
+	td_start();
+	td_take(30, 31);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+/* The operator's word about slots: asked for, and kept to. */
+START_TEST(test_slots_and_a_backup)
+{
+	td_begin();
+	td_start();
+	td_take(30, 39);
+	t_murder_all(&td_stashd);
+	CTL(EX_USAGE, "--keep-slots", "restore", "--yes", t_path("backups"));
+	ck_assert(!holds(t_store(&td_stashd), "data.mdb.replaced-"));
+	CTL(0, "kept", "restore", "--yes", "--keep-slots", t_path("backups"));
+	td_start();
+	td_take(40, 41);
+	t_murder_all(&td_stashd);
+	CTL(0, "discarded", "restore", "--yes", "--discard-slots", t_path("backups"));
+	td_start();
+	td_take(20, 21);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+/* Copied over by hand, stashd refuses, and says what to do; it is done. */
+START_TEST(test_store_exchanged_by_hand)
+{
+	td_begin();
+	td_start();
+	td_take(30, 39);
+	t_murder_all(&td_stashd);
+	td_save(td_whole, td_whole_len); /* of number 29 */
+	for (int i = 0; i < 2; i++) {
+		char *text;
+
+		t_spawn(&td_stashd.proc,
+		    (const char *const[]){ t_build("stashd"), "-d", t_store(&td_stashd), "-f", td_stashd.conf, NULL },
+		    NULL);
+		ck_assert_int_eq(t_wait(&td_stashd.proc, 20000), EX_DATAERR);
+		text = t_output(&td_stashd.proc);
+		ck_assert_msg(strstr(text, "keep-slots") != NULL && strstr(text, "discard-slots") != NULL, "%s", text);
+		free(text);
+	}
+	CTL(0, "next start", "keep-slots");
+	td_start();
+	td_take(40, 41);
+	t_murder_all(&td_stashd);
+	td_save(td_whole, td_whole_len);
+	CTL(EX_USAGE, "--yes", "discard-slots");
+	CTL(0, "until the next reboot", "discard-slots", "--yes");
+	td_start();
+	td_take(30, 31);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+/* ---- while it runs ---- */
+
+static bool
+says_damaged(void *arg)
+{
+	char *text = t_output(&td_stashd.proc);
+	bool yes = strstr(text, "the stash can't start: ") != NULL;
+
+	(void)arg;
+	free(text);
+	return yes;
+}
+
+static bool
+is_ill(void *arg)
+{
+	struct tt_result r;
+	bool ill;
+
+	(void)arg;
+	TT_RUN(&r, &stash_inspect, "health");
+	ill = r.status == 1 && strstr(r.out, "silent") != NULL;
+	tt_free(&r);
+	return ill;
+}
+
+/* Although a stashd runs: the stash process, which would make the copy, can't start. */
+static bool
+check_finds_it(void *arg)
+{
+	struct tt_result r;
+	bool found;
+
+	(void)arg;
+	TT_RUN(&r, &stash_inspect, "-t", "10", "check");
+	found = r.status == EX_DATAERR;
+	tt_free(&r);
+	return found;
+}
+
+/* The file is spoilt under a running stash process: workers go on, nothing that was answered is lost, and the way back
+ * keeps the slots. */
+START_TEST(test_damage_of_a_living_store)
+{
+	struct stash_client *c;
+	int fd;
+
+	td_begin();
+	td_start();
+	c = t_client(&td_stashd);
+	td_take_with(c, 30, 39);
+	fd = open(td_data(), O_WRONLY | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	if (_i == 0)
+		ck_assert_int_eq(ftruncate(fd, 3 * TD_PAGE), 0);
+	else
+		for (off_t at = 2 * TD_PAGE; at < (off_t)td_whole_len; at += TD_PAGE)
+			ck_assert_int_eq(pwrite(fd, td_whole, TD_PAGE, at), TD_PAGE);
+	close(fd);
+	(void)t_murder(&td_stashd, T_STASH, NULL);
+	ck_assert(t_wait_for(says_damaged, NULL, 30000));
+	td_take_with(c, 40, 49);
+	stash_client_close(c);
+	ck_assert(t_wait_for(is_ill, NULL, 20000));
+	ck_assert(t_wait_for(check_finds_it, NULL, 20000));
+	t_kill(&td_stashd.proc, SIGTERM);
+	(void)t_wait(&td_stashd.proc, 90000);
+	t_no_children(20000);
+	CTL(0, "kept", "restore", "--yes", "--keep-slots");
+	td_start();
+	td_take(50, 51);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("restore");
+	TCase *c = t_case(s, "back", 120);
+
+	tcase_add_test(c, test_restore_after_damage);
+	tcase_add_test(c, test_restore_is_undone);
+	tcase_add_test(c, test_empty_instead);
+	tcase_add_test(c, test_restore_elsewhere_and_what_is_refused);
+	tcase_add_test(c, test_slots_and_a_backup);
+	tcase_add_test(c, test_store_exchanged_by_hand);
+	tcase_add_loop_test(c, test_damage_of_a_living_store, 0, 2);
+	return s;
+}
+
+TEST_MAIN(suite)

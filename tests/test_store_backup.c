@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Backups of a store: copies while batches go on, what makes a backup one, the list of them, and all that a check finds.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <stash/error.h>
+
+#include "store/backup.h"
+#include "testlib.h"
+#include "testlib_store.h"
+
+/* ---- copies ---- */
+
+static struct {
+	struct store *store;
+	_Atomic uint64_t committed;
+	atomic_bool stop;
+} writer;
+
+/* The same number in two states, of sizes that change. */
+static void *
+write_on(void *arg)
+{
+	(void)arg;
+	for (uint64_t seq = 1; !atomic_load(&writer.stop); seq++) {
+		struct store_state a = ts_state("a", seq, seq * 131 % 9000), b = ts_state("b", seq, seq * 57 % 3000);
+		struct store_batch *batch;
+
+		ts_good(store_begin(writer.store, &batch));
+		ts_good(store_put_state(batch, &a, 3));
+		ts_good(store_put_state(batch, &b, 0));
+		ts_good(store_put_event(batch, "event", 5, NULL));
+		ts_good(store_commit(batch));
+		atomic_store(&writer.committed, seq);
+		ts_state_done(&a);
+		ts_state_done(&b);
+	}
+	return NULL;
+}
+
+static int
+note_seq(void *arg, const struct store_state *state)
+{
+	uint64_t *seqs = arg;
+
+	seqs[state->name[0] - 'a'] = state->seq;
+	return 0;
+}
+
+START_TEST(copies_are_whole_while_batches_go_on)
+{
+	struct store_options options = ts_options();
+	struct store_findings *findings = malloc(sizeof(*findings));
+	int fd = open(t_path("copy"), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	uint8_t id[STORE_ID_LEN];
+	pthread_t thread;
+
+	ck_assert(fd >= 0 && findings != NULL);
+	writer.store = ts_open(NULL);
+	writer.stop = false;
+	ck_assert_int_eq(pthread_create(&thread, NULL, write_on, NULL), 0);
+	for (int i = 0; i < 20; i++) {
+		uint64_t before = atomic_load(&writer.committed), seqs[2] = { 0, 0 };
+
+		ts_good(store_copy(writer.store, fd));
+		ck_assert_msg(store_check_file(t_path("copy"), &options, findings, NULL, id) == 0, "copy %d: %s", i,
+		    findings->count > 0 ? findings->text[0] : stash_errmsg());
+		ts_good(store_list_states(t_path("copy"), &options, note_seq, seqs));
+		ck_assert_uint_eq(seqs[0], seqs[1]);
+		ck_assert_uint_ge(seqs[0], before);
+	}
+	atomic_store(&writer.stop, true);
+	ck_assert_int_eq(pthread_join(thread, NULL), 0);
+	store_close(writer.store);
+	close(fd);
+	free(findings);
+}
+END_TEST
+
+START_TEST(copies_go_to_files_only)
+{
+	struct store *store = ts_open(NULL);
+	int fd = open(ts_path("data.mdb"), O_RDWR | O_CLOEXEC), fds[2];
+
+	ts_put(store, "a", 1, 100, 0);
+	ts_bad(store_copy(store, fd), STASH_E_INVAL, "onto itself");
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	ts_bad(store_copy(store, fds[1]), STASH_E_INVAL, "regular file");
+	ts_has(store, "a", 1, 100);
+	store_close(store);
+	close(fd);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
+/* ---- backups ---- */
+
+static struct store_backup
+make_backup(struct store *store, const uint8_t id[STORE_ID_LEN])
+{
+	struct store_options options = ts_options();
+	struct store_backup_file file;
+	struct store_backup backup;
+
+	ts_good(store_backup_begin(&file, ts_dir(), t_path("to")));
+	ts_good(store_copy(store, file.fd));
+	ts_good(store_backup_finish(&file, id, &options, &backup));
+	ts_good(store_backup_note(ts_dir(), &backup));
+	return backup;
+}
+
+static void
+read_id(struct store *store, uint8_t id[STORE_ID_LEN])
+{
+	struct store_stat stat;
+
+	ts_good(store_stat(store, &stat));
+	memcpy(id, stat.id, STORE_ID_LEN);
+}
+
+static unsigned
+count_entries(const char *dir)
+{
+	DIR *d = opendir(dir);
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+START_TEST(backup_says_what_it_is)
+{
+	struct store_options options = ts_options();
+	struct store *store = ts_open(NULL);
+	struct store_backup made, got;
+	struct store_backup_file file;
+	uint8_t id[STORE_ID_LEN];
+	char *bytes;
+	size_t len;
+
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	ts_bad(store_backup_begin(&file, ts_dir(), ts_dir()), STASH_E_INVAL, "own directory");
+	made = make_backup(store, id);
+	ts_good(store_backup_read(t_path("to"), id, &got));
+	ck_assert_str_eq(got.path, made.path);
+	ck_assert_str_eq(got.checksum, made.checksum);
+	ck_assert_int_eq(got.made_ns, made.made_ns / 1000000 * 1000000);
+	ck_assert_uint_eq(got.states, 1);
+	ts_good(store_backup_verify(&got, &options, NULL));
+	/* Two in the same millisecond have two names. */
+	ck_assert_str_ne(make_backup(store, id).path, made.path);
+	ck_assert_uint_eq(count_entries(t_path("to")), 4);
+	/* What is begun and not ended leaves nothing. */
+	ts_good(store_backup_begin(&file, ts_dir(), t_path("to")));
+	store_backup_abort(&file);
+	ck_assert_uint_eq(count_entries(t_path("to")), 4);
+	/* A byte that no walk minds. */
+	bytes = t_read_file(made.path, &len);
+	bytes[len - 1] ^= 1;
+	{
+		int fd = open(made.path, O_WRONLY | O_CLOEXEC);
+
+		ck_assert_int_eq(pwrite(fd, bytes, len, 0), (ssize_t)len);
+		close(fd);
+	}
+	free(bytes);
+	ts_bad(store_backup_verify(&got, &options, NULL), STASH_E_CORRUPT, "checksum");
+	store_close(store);
+}
+END_TEST
+
+static int
+count_each(void *arg, const struct store_backup *backup)
+{
+	struct store_backup *last = arg;
+
+	/* The newest first. */
+	ck_assert(last->made_ns == 0 || backup->made_ns < last->made_ns);
+	*last = *backup;
+	return 0;
+}
+
+START_TEST(list_has_what_is_there)
+{
+	struct store *store = ts_open(NULL);
+	struct store_backup first, second, last = { .made_ns = 0 };
+	static const uint8_t other[STORE_ID_LEN] = "another store..";
+	uint8_t id[STORE_ID_LEN];
+	char advice[STORE_ADVICE_MAX];
+
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), "--empty"));
+	first = make_backup(store, id);
+	second = make_backup(store, id);
+	ts_good(store_backup_each(ts_dir(), id, count_each, &last));
+	ck_assert_str_eq(last.path, first.path);
+	last.made_ns = 0;
+	ts_good(store_backup_each(ts_dir(), other, count_each, &last));
+	ck_assert_int_eq(last.made_ns, 0);
+	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), second.path));
+	/* One that is cut is none. */
+	ck_assert_int_eq(truncate(second.path, 4096), 0);
+	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), first.path));
+	ck_assert_int_eq(unlink(first.path), 0);
+	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), "--empty"));
+	store_close(store);
+}
+END_TEST
+
+/* ---- pages ---- */
+
+/* The root of the tree of databases: where the newest meta page says. */
+static size_t
+main_root(const unsigned char *file)
+{
+	uint64_t txn[2], root;
+	size_t newest;
+
+	for (size_t i = 0; i < 2; i++)
+		memcpy(&txn[i], file + i * 4096 + 16 + 24 + 96 + 8, 8);
+	newest = txn[0] < txn[1];
+	memcpy(&root, file + newest * 4096 + 16 + 24 + 48 + 40, 8);
+	return (size_t)root;
+}
+
+/* What LMDB's cursors pass over: a page with another one's number. */
+START_TEST(page_with_a_wrong_number_is_found)
+{
+	struct store_options options = ts_options();
+	struct store *store = ts_open(NULL);
+	unsigned char *file;
+	size_t len, root;
+
+	for (int i = 0; i < 50; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "worker %d", i);
+		ts_put(store, name, 1, 300, 0);
+	}
+	store_close(store);
+	ts_good(store_validate(ts_dir(), &options, NULL));
+	file = ts_load(&len);
+	root = main_root(file);
+	ck_assert_uint_lt(root, len / 4096);
+	file[root * 4096] ^= 1;
+	ts_save(file, len);
+	free(file);
+	ts_bad(store_validate(ts_dir(), &options, NULL), STASH_E_CORRUPT, "another page's number");
+}
+END_TEST
+
+static Suite *
+store_backup_suite(void)
+{
+	Suite *suite = suite_create("store_backup");
+	TCase *tc = t_case(suite, "backup", 60);
+
+	tcase_add_test(tc, copies_are_whole_while_batches_go_on);
+	tcase_add_test(tc, copies_go_to_files_only);
+	tcase_add_test(tc, backup_says_what_it_is);
+	tcase_add_test(tc, list_has_what_is_there);
+	tcase_add_test(tc, page_with_a_wrong_number_is_found);
+	return suite;
+}
+
+TEST_MAIN(store_backup_suite)
