@@ -24,6 +24,7 @@
 #include "testlib_scenario_run.h"
 
 #define START_MS 20000
+#define UP_MS 2000
 #define CALL_MS 10000
 #define CLIENTS_MS 40000
 #define STOP_MS 20000
@@ -141,23 +142,11 @@ static bool
 supervisor_lives(const struct run *r)
 {
 	pid_t pids[64];
-	int n = t_children(0, pids, 64);
+	int n = scenario_children(getpid(), pids, 64);
 
-	for (int i = 0; i < n && i < 64; i++) {
-		char path[64], title[PATH_MAX] = "";
-		int fd;
-
-		snprintf(path, sizeof path, "/proc/%d/cmdline", (int)pids[i]);
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-		if (fd < 0)
-			continue;
-		if (read(fd, title, sizeof title - 1) > 0 &&
-		    (strncmp(title, "stashd: supervisor", 18) == 0 || strcmp(title, r->stashd) == 0)) {
-			close(fd);
+	for (int i = 0; i < n; i++)
+		if (scenario_titled(pids[i], "stashd: supervisor") || scenario_titled(pids[i], r->stashd))
 			return true;
-		}
-		close(fd);
-	}
 	return false;
 }
 
@@ -280,6 +269,15 @@ answers(void *arg)
 	r->up = stash_client_open(&client, r->store, &options) == STASH_OK;
 	stash_client_close(client);
 	return r->up || is_over(&r->keeper);
+}
+
+/* The tree, or there won't be one. */
+static bool
+is_up(void *arg)
+{
+	struct run *r = arg;
+
+	return said(r, "stashd: up: ") || is_over(&r->keeper);
 }
 
 static void
@@ -405,7 +403,8 @@ scenario_run(struct scenario *how)
 	r.view = (struct t_stashd){ .dir = r.store, .proc = { .pid = r.keeper.pid } };
 	await_start(&r);
 	if (r.up) {
-		r.keeper_fds = scenario_fds(r.keeper.pid, NULL);
+		/* Not before everybody's are there; of a tree that doesn't come up nothing is compared. */
+		r.keeper_fds = t_wait_for(is_up, &r, UP_MS) ? scenario_fds(r.keeper.pid, NULL) : 0;
 		let_clients_call(&r);
 		scenario_check_channels(&r);
 	}

@@ -53,6 +53,10 @@ struct run {
 
 void scenario_problem(struct run *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Living children of a process, zombies too; by the kernel's own list, if there is one: up to `max`, how many. */
+int scenario_children(pid_t parent, pid_t *pids, int max);
+/* Whether its title begins so. */
+bool scenario_titled(pid_t pid, const char *title);
 /* Descriptors that a process has; those whose name holds `what` alone, if it isn't NULL.  0: there is no process. */
 int scenario_fds(pid_t pid, const char *what);
 /* After the clients: no channel is left, and the keeper has what it had before them. */
