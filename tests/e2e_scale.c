@@ -21,13 +21,20 @@
 #include "store/store.h"
 #include "testlib_live.h"
 
-/* The workers' share of a process's descriptors as FILES_WORKER says it, and the keeper's. */
+/* The keeper has of each what the supervisor has: control socket, pidfd, output. */
 enum { KEEPER_WORKER = FILES_WORKER, NOISE = 8 /* clients of the test that come and go */ };
 
 static bool
 is_long(void)
 {
 	return getenv("STASH_TORTURE") != NULL;
+}
+
+/* For all of thousands of workers to do something, one after the other. */
+static int
+patience_ms(void)
+{
+	return is_long() ? 600000 : 60000;
 }
 
 /* ---- a tree of many ---- */
@@ -72,7 +79,7 @@ static unsigned
 running(struct stash_client *c)
 {
 	unsigned n = 0;
-	int result = stash_which_children(c, "root", count_running, &n, 60000 * t_patience());
+	int result = stash_which_children(c, "root", count_running, &n, patience_ms() * t_patience());
 
 	ck_assert_msg(result == 0, "which_children: %s", stash_errmsg());
 	return n;
@@ -96,7 +103,7 @@ await_all(struct stash_client *c, unsigned workers)
 {
 	struct all_run a = { c, workers };
 
-	ck_assert_msg(t_wait_for(all_run, &a, 60000), "of %u workers %u run", workers, running(c));
+	ck_assert_msg(t_wait_for(all_run, &a, patience_ms()), "of %u workers %u run", workers, running(c));
 }
 
 /* All of them at once. */
@@ -388,7 +395,7 @@ START_TEST(test_many)
 	    (long long)(up / STASH__NS_PER_MS), (long long)(taken / STASH__NS_PER_MS),
 	    (long long)(back / STASH__NS_PER_MS));
 	stash_client_close(c);
-	t_stashd_stop(&d, 120000);
+	t_stashd_stop(&d, patience_ms());
 }
 END_TEST
 

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * bell.c: the system calls behind bell.h: an eventfd, and poll.
+ * bell.c: the system calls behind bell.h: an eventfd or a fifo, and poll.
  */
 #include "shm/bell.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,11 +38,30 @@ stash__bell_is_one(int fd)
 	return n == sizeof eventfd_name - 1 && memcmp(name, eventfd_name, sizeof eventfd_name - 1) == 0;
 }
 
+int
+stash__bell_open(int dirfd, const char *file)
+{
+	struct stat st;
+	int bell;
+
+	if (mkfifoat(dirfd, file, 0600) < 0 && errno != EEXIST)
+		return stash__fail_errno("cannot make the doorbell %s", file);
+	/* For reading, too: then it opens at once, and keeps what was rung while nobody else has it. */
+	bell = openat(dirfd, file, O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOFOLLOW);
+	if (bell < 0)
+		return stash__fail_errno("cannot open the doorbell %s", file);
+	if (fstat(bell, &st) == 0 && S_ISFIFO(st.st_mode))
+		return bell;
+	close(bell);
+	return stash__fail(STASH_E_CORRUPT, "%s isn't a doorbell (a fifo)", file);
+}
+
 void
 stash__bell_ring(int bell)
 {
-	/* Nobody fills it by ringing: that needs 2^64 rings without a read. Processes of one user could all the same,
-	 * by one write, but they could kill this one as well; those of others never get it (stash__line_make()). */
+	/* An eventfd that its process has made blocking is never filled by ringing: that needs 2^64 rings without a read.
+	 * Processes of one user could fill it all the same, by one write, but they could kill this one as well; those of
+	 * others never get it (stash__line_make()).  A fifo's descriptor is nobody else's, and a full one rings. */
 	eventfd_t one = 1;
 	ssize_t n;
 
@@ -52,12 +73,12 @@ stash__bell_ring(int bell)
 void
 stash__bell_clear(int bell)
 {
-	eventfd_t count;
+	char rings[512]; /* an eventfd's count, or as many as came through a fifo */
 	ssize_t n;
 
 	do
-		n = read(bell, &count, sizeof count);
-	while (n < 0 && errno == EINTR);
+		n = read(bell, rings, sizeof rings);
+	while (n == (ssize_t)sizeof rings || (n < 0 && errno == EINTR));
 }
 
 /* ---- between users ---- */

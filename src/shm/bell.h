@@ -3,7 +3,7 @@
  * bell.h: going to sleep and being woken without a lost wake-up, and without a system call for who is awake.
  *
  * Sleeper: asleep := 1; full fence; look at all it waits for; poll; asleep := 0.
- * Waker:   move the tail; full fence; if asleep, write the eventfd.
+ * Waker:   move the tail; full fence; if asleep, write the eventfd (or the fifo).
  * Either the waker's fence comes before the sleeper's in the one order of all fences, then the sleeper's look finds
  * the tail; or after it, then the waker finds asleep = 1 and writes the eventfd, which poll finds readable whenever it
  * begins.  Only the sleeper clears asleep: a waker that cleared it and was killed before it rang would silence
@@ -17,9 +17,15 @@
 
 #include "shm/format.h"
 
+/*
+ * A process that is found by a name has a fifo in a directory, made if it isn't there: whoever is to ring it opens it
+ * by that name, and nobody has to keep it for others.  Anybody else has an eventfd.
+ */
+int stash__bell_open(int dirfd, const char *file);
 int stash__bell_make(void);	 /* an eventfd, non-blocking, close-on-exec; or an error */
-bool stash__bell_is_one(int fd); /* whether it is an eventfd */
-void stash__bell_ring(int bell); /* errors mean that it rings already */
+bool stash__bell_is_one(int fd); /* whether it is such an eventfd */
+void stash__bell_ring(
+    int bell); /* never blocks, whatever the other side did to the descriptor; errors mean that it rings already */
 void stash__bell_clear(int bell);
 
 /*

@@ -133,7 +133,9 @@ scan_pass(struct stash *s, DIR *dir, int pass)
 	while (result == STASH_OK && (errno = 0, d = readdir(dir)) != NULL) {
 		if (pass == 1 && name_of(name, d->d_name, ".in"))
 			result = find(s, name);
-		else if (pass == 2 && (name_of(name, d->d_name, ".out") || name_of(name, d->d_name, ".bell")) &&
+		else if (pass == 2 &&
+		    (name_of(name, d->d_name, ".out") || name_of(name, d->d_name, ".bell") ||
+			name_of(name, d->d_name, ".fifo")) &&
 		    stash__slot_find(s, name) == NULL)
 			stash__slot_unlink(s, name);
 		else if (pass == 2 && ends_in(d->d_name, ".new"))

@@ -70,17 +70,25 @@ answer_done(struct stash *s, const struct request *r, int result)
 
 /* ---- open ---- */
 
-static void
-take_bell(struct slot *slot, struct request *r)
+/* The worker's own, by its name; a test that plays the worker may bring another one. */
+static int
+take_bell(const struct stash *s, struct slot *slot, struct request *r)
 {
-	if (r->fd < 0)
-		return;
-	if (slot->bell >= 0)
+	char file[STASH__SLOT_FILE_MAX];
+	int bell = r->fd;
+
+	stash__slot_file(file, slot->name, "fifo");
+	if (bell < 0)
+		bell = slot->bell >= 0 ? slot->bell : stash__bell_open(s->slot_dir, file);
+	if (bell < 0)
+		return bell;
+	if (slot->bell >= 0 && slot->bell != bell)
 		close(slot->bell);
-	slot->bell = r->fd;
+	slot->bell = bell;
 	r->fd = -1;
 	/* Whatever it waits for may have come while nobody could ring. */
 	stash__bell_ring(slot->bell);
+	return STASH_OK;
 }
 
 static void
@@ -127,9 +135,10 @@ serve_open(struct stash *s, struct request *r)
 		result = stash__open(s, name, persist, history, image, ring, &slot);
 	if (result == STASH_OK)
 		result = open_files(s, slot, fds);
+	if (result == STASH_OK)
+		result = take_bell(s, slot, r);
 	stash__answer(s, STASH__S_OPENED, r->number, result);
 	if (result == STASH_OK) {
-		take_bell(slot, r);
 		stash_buf_add_int(&s->message, (int64_t)slot->base.fence);
 		stash_buf_add_int(&s->message, (int64_t)slot->base.version);
 		stash_buf_add_int(&s->message, (int64_t)slot->base.retired);

@@ -118,7 +118,7 @@ stash__slot_file_open(const struct stash *s, const char *name, const char *half,
 void
 stash__slot_unlink(const struct stash *s, const char *name)
 {
-	static const char *const halves[] = { "in", "bell", "out" };
+	static const char *const halves[] = { "in", "bell", "fifo", "out" };
 	char file[STASH__SLOT_FILE_MAX];
 
 	for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {

@@ -17,7 +17,7 @@ files_begin(struct server *s)
 static unsigned
 claimed(const struct files *f)
 {
-	return FILES_OWN + f->workers * FILES_WORKER + f->channels * FILES_CHANNEL + f->clients * FILES_CLIENT;
+	return FILES_OWN + f->claimed + f->channels * FILES_CHANNEL + f->clients * FILES_CLIENT;
 }
 
 static bool
@@ -68,9 +68,8 @@ bool
 files_for_both(const struct server *s)
 {
 	const struct files *f = &s->files;
-	/* Every process has all but the bell, which is its name's. */
-	unsigned open = FILES_OWN + f->workers + f->lives * (FILES_WORKER - 1) + f->channels * FILES_CHANNEL +
-	    f->clients * FILES_CLIENT;
+	unsigned open = FILES_OWN + (f->claimed - f->workers * FILES_WORKER) + f->lives * FILES_WORKER +
+	    f->channels * FILES_CHANNEL + f->clients * FILES_CLIENT;
 
 	return open + FILES_WORKER + FILES_SPARE <= f->limit;
 }

@@ -20,7 +20,9 @@ struct sup_spec;
 
 /* What one of them keeps open here; the keeper has no more of any. */
 enum {
-	FILES_WORKER = 4,  /* control socket, pidfd, output, bell */
+	FILES_WORKER = 3, /* control socket, pidfd, output */
+	FILES_PROGRAM =
+	    4, /* besides, if it knows nothing of libstash: its slot's two halves, its bell, notifications */
 	FILES_CHANNEL = 2, /* memfd, bell */
 	FILES_CLIENT = 3   /* socket, pidfd, bell */
 };
@@ -29,7 +31,8 @@ enum { FILES_OWN = 96, FILES_SPARE = 64, FILES_VISITS = 48 };
 
 struct files {
 	unsigned limit;	  /* of descriptors */
-	unsigned workers; /* names that have a claim */
+	unsigned workers; /* names that have a claim, */
+	unsigned claimed; /* and to how many */
 	unsigned lives;	  /* processes, dying ones too */
 	unsigned channels, clients;
 	bool told; /* that they are used up, since they last weren't */

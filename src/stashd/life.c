@@ -159,7 +159,7 @@ enum { START_OUT, START_IN, START_PAGE, START_BELL, START_STASH, START_STATUS, S
 static void
 close_slot_fds(int fds[START_FDS])
 {
-	for (int i = START_OUT; i <= START_PAGE; i++) {
+	for (int i = START_OUT; i <= START_BELL; i++) {
 		if (fds[i] >= 0)
 			close(fds[i]);
 	}
@@ -171,10 +171,10 @@ open_slot_fds(const struct worker *w, int fds[START_FDS])
 	fds[START_OUT] = worker_file(w, "out", O_RDWR);
 	fds[START_IN] = fds[START_OUT] < 0 ? -1 : worker_file(w, "in", O_RDONLY);
 	fds[START_PAGE] = fds[START_IN] < 0 ? -1 : worker_file(w, "bell", O_RDWR);
-	fds[START_BELL] = w->bell;
+	fds[START_BELL] = fds[START_PAGE] < 0 ? -1 : worker_bell(w);
 	fds[START_STASH] = w->server->stash.bell;
 	fds[START_STATUS] = w->server->stash.status_fd;
-	return fds[START_PAGE] < 0 ? STASH_E_SYSTEM : 0;
+	return fds[START_BELL] < 0 ? STASH_E_SYSTEM : 0;
 }
 
 static int

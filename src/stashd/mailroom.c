@@ -312,20 +312,25 @@ answer(struct channel *c, int error, const char *text)
 	struct worker *w = c->worker;
 	struct peer *p = c->peer;
 	struct stash_buf *buf;
-	int fds[3], page, first = c->presented;
+	int fds[3] = { -1, -1, -1 }, own = -1, first = c->presented;
 
 	if (c->way != NULL)
 		ways_placed(c, error, text);
 	if (p == NULL || !c->wanted)
 		return;
 	c->wanted = false;
-	page = error < 0 ? -1 : worker_file(w, "bell", O_RDONLY);
-	if (error == 0 && page < 0) {
+	if (error == 0) {
+		fds[1] = mailroom_has_line(c) ? c->line : (own = worker_bell(w));
+		fds[2] = own < 0 && !mailroom_has_line(c) ? -1 : worker_file(w, "bell", O_RDONLY);
+	}
+	if (error == 0 && fds[2] < 0) {
 		error = STASH_E_SYSTEM;
 		text = stash_errmsg();
 	}
 	if (error < 0) {
 		peer_result(p, STASH__B_CHANNEL, c->number, error, text);
+		if (own >= 0)
+			close(own);
 		return;
 	}
 	buf = mail_begin(STASH__B_CHANNEL, c->number);
@@ -335,12 +340,12 @@ answer(struct channel *c, int error, const char *text)
 	if (!c->presented)
 		stash_buf_add_int(buf, (int64_t)c->ring_bytes);
 	fds[0] = c->memfd;
-	fds[1] = mailroom_has_line(c) ? c->line : w->bell;
-	fds[2] = page;
-	if (fds[1] < 0)
+	if (mailroom_has_line(c) && c->line < 0)
 		first = 2; /* it has its end */
 	peer_send(p, buf, fds + first, 3 - first);
-	close(page);
+	if (own >= 0)
+		close(own);
+	close(fds[2]);
 	if (c->line >= 0)
 		close(c->line);
 	c->line = -1;

@@ -121,7 +121,18 @@ is_below(const char *name)
 	return strcmp(name, STASH__SLOT_DIR) == 0 || strcmp(name, STASH__WAY_DIR) == 0;
 }
 
-/* All files in it; in the run directory itself the socket, too, and the directories below are looked at later. */
+/* The socket, and workers' bells, are none. */
+static mode_t
+type_of(const char *name)
+{
+	size_t len = strlen(name);
+
+	if (strcmp(name, STASH__SOCKET_NAME) == 0)
+		return S_IFSOCK;
+	return len > 5 && strcmp(name + len - 5, ".fifo") == 0 ? S_IFIFO : S_IFREG;
+}
+
+/* All files in it; the directories below are looked at later. */
 static int
 check_files(const char *path)
 {
@@ -142,7 +153,7 @@ check_files(const char *path)
 
 		if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || is_below(name))
 			continue;
-		result = check_entry(fd, path, name, strcmp(name, STASH__SOCKET_NAME) == 0 ? S_IFSOCK : S_IFREG);
+		result = check_entry(fd, path, name, type_of(name));
 	}
 	closedir(dir);
 	return result;

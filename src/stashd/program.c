@@ -31,7 +31,7 @@ TAILQ_HEAD(puts, put);
 
 struct program {
 	struct worker *worker;
-	int out_fd, in_fd;
+	int out_fd, in_fd, bell;
 	struct stash__out out;
 	struct stash__in in;
 	struct stash__bell_page *bell_page;
@@ -78,7 +78,10 @@ map(struct program *p)
 		return STASH_E_SYSTEM;
 	/* There is always somebody who sleeps on this bell. */
 	atomic_store(&p->bell_page->asleep, 1);
-	event_assign(&p->rung, w->server->events, w->bell, EV_READ | EV_PERSIST, on_rung, p);
+	p->bell = worker_bell(w);
+	if (p->bell < 0)
+		return p->bell;
+	event_assign(&p->rung, w->server->events, p->bell, EV_READ | EV_PERSIST, on_rung, p);
 	return event_add(&p->rung, NULL) == 0 ? 0 : stash__fail(STASH_E_SYSTEM, "%s: can't watch its bell", w->name);
 }
 
@@ -97,6 +100,8 @@ destroy(struct program *p)
 		close(p->out_fd);
 	if (p->in_fd >= 0)
 		close(p->in_fd);
+	if (p->bell >= 0)
+		close(p->bell);
 	free(p);
 }
 
@@ -114,9 +119,9 @@ get(struct worker *w)
 		return NULL;
 	}
 	p->worker = w;
-	p->out_fd = p->in_fd = -1;
+	p->out_fd = p->in_fd = p->bell = -1;
 	TAILQ_INIT(&p->puts);
-	if (worker_bell(w) < 0 || map(p) < 0) {
+	if (map(p) < 0) {
 		destroy(p);
 		return NULL;
 	}

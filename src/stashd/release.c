@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * release.c: what is let go of a name that is nobody's any more: its slot, after the last of its state is stored, and
- * its bell.  Trees whose children come and go would fill the run directory else.  Nothing is released that a channel, a
+ * release.c: what is let go of a name that is nobody's any more: its slot, after the last of its state is stored.
+ * Trees whose children come and go would fill the run directory else.  Nothing is released that a channel, a
  * process or a waiting client may still need, and a child that takes the name meanwhile waits until this is over.
  */
-#include <stdio.h>
-#include <unistd.h>
-
 #include "base/log.h"
 #include "stashd/server.h"
 
@@ -17,19 +14,6 @@ is_free(const struct worker *w)
 {
 	return w->gone && w->start == 0 && w->now == NULL && w->ahead == NULL && LIST_EMPTY(&w->dying) &&
 	    LIST_EMPTY(&w->channels) && LIST_EMPTY(&w->ways) && TAILQ_EMPTY(&w->waits);
-}
-
-static void
-drop_bell(struct worker *w)
-{
-	char key[STASH_NAME_MAX + 8];
-
-	if (w->bell < 0)
-		return;
-	snprintf(key, sizeof(key), "b/%s", w->name);
-	keep_drop(&w->server->keep, key);
-	close(w->bell);
-	w->bell = -1;
 }
 
 static void
@@ -47,7 +31,6 @@ on_closed(void *arg, int error, const char *text, struct mail *m)
 		return;
 	}
 	w->slot = SLOT_UNKNOWN;
-	drop_bell(w);
 	if (w->start == 0)
 		worker_disclaim(w);
 	if (w->start != 0)

@@ -172,7 +172,6 @@ struct worker {
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN, SLOT_CLOSING } slot;
 	bool slot_no_persist; /* what the stash was told about it last */
 	uint32_t slot_history;
-	int bell;
 	struct life *now;	 /* the newest; NULL: none */
 	struct program *program; /* of one without libstash; NULL: none yet */
 	struct life *ahead;	 /* made before its START; NULL: none */
@@ -183,7 +182,7 @@ struct worker {
 	struct belongings has;	      /* names.h */
 	bool down_due;		      /* no next one comes: its channels go, as soon as the last one is retired */
 	bool gone;		      /* no child has this name: what belongs to it is let go */
-	bool claims;		      /* it is counted among those that need descriptors */
+	unsigned claims;	      /* descriptors that it may need */
 };
 RB_HEAD(worker_names, worker);
 RB_HEAD(worker_nodes, worker);
@@ -209,10 +208,11 @@ bool worker_has_slot(const struct worker *);
 /* A child of the stored tree that the config may not have any more: its last incarnation has to be retired all the
  * same. 1: its slot is being opened; 0, or an error. */
 int worker_remember(struct server *, const struct sup_node *);
-int worker_bell(struct worker *); /* makes it if need be; 0 or an error */
+/* Opens its bell, for somebody who is to have it; made if need be. */
+int worker_bell(const struct worker *);
 /* Has the stash open its slot, unless it has been asked. */
 void worker_open(struct worker *);
-/* To a new stash process: it finds the slots by itself, but not the bells of workers that wait for it. */
+/* To a new stash process: it finds the slots by itself, but not the workers that wait for it. */
 void workers_show(struct server *);
 /* Opens a file of its slot. */
 int worker_file(const struct worker *, const char *half, int flags);
@@ -223,7 +223,7 @@ void worker_status(struct worker *, enum stash_status, bool gone);
 void worker_disclaim(struct worker *);
 void workers_tick(struct server *);
 void workers_free(struct server *);
-/* release.c: slots and bells of names that are nobody's any more. */
+/* release.c: slots of names that are nobody's any more. */
 void release_tick(struct server *);
 
 /* ---- programs without libstash (program.c, notify.c) ---- */

@@ -118,10 +118,19 @@ drop_acl(int fd, const char *path, const char *attribute)
 static int
 share_file(int dirfd, const char *name, const struct access_ids *readers)
 {
-	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result;
+	int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), result = 0;
+	struct stat st;
 
-	if (fd < 0)
-		return stash__fail_errno(STASH__SLOT_DIR "/%s", name);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		(void)stash__fail_errno(STASH__SLOT_DIR "/%s", name);
+		if (fd >= 0)
+			close(fd);
+		return STASH_E_SYSTEM;
+	}
+	if (S_ISFIFO(st.st_mode)) {
+		close(fd); /* a worker's bell: whoever may read it may take its rings */
+		return 0;
+	}
 	if (readers->n > 0)
 		result = set_acl(fd, name, ACL_FILE, readers, 6, 4);
 	else

@@ -65,7 +65,6 @@ on_item(void *arg, const char *key, pid_t pid, int *fds, int nfds)
 {
 	struct server *s = arg;
 	struct takeover *t = s->takeover;
-	struct worker *w;
 
 	if (strcmp(key, "listen") == 0 && nfds == 1) {
 		t->listener = fds[0];
@@ -75,14 +74,6 @@ on_item(void *arg, const char *key, pid_t pid, int *fds, int nfds)
 		for (int i = 0; i < 3; i++) {
 			t->stash_fds[i] = fds[i];
 			fds[i] = -1;
-		}
-	} else if (strncmp(key, "b/", 2) == 0 && nfds == 1) {
-		w = worker_get(s, key + 2);
-		if (w == NULL)
-			server_give_up(stash_errmsg());
-		if (w->bell < 0) {
-			w->bell = fds[0];
-			fds[0] = -1;
 		}
 	} else {
 		kept_add(&t->kept, key, pid, fds, nfds);

@@ -94,12 +94,14 @@ static void
 tell(struct life *l, const struct worker_way *way, const char *asked)
 {
 	struct worker *to = way->channel->worker;
-	int page = worker_file(to, "bell", O_RDONLY);
-	const int fds[] = { way->channel->memfd, to->bell, page };
+	int bell = worker_bell(to), page = bell < 0 ? -1 : worker_file(to, "bell", O_RDONLY);
+	const int fds[] = { way->channel->memfd, bell, page };
 	struct stash_buf *buf;
 
 	if (page < 0) {
 		refuse(l, asked, STASH_E_SYSTEM, stash_errmsg());
+		if (bell >= 0)
+			close(bell);
 		return;
 	}
 	buf = mail_begin(STASH__W_WAY_TO, 0);
@@ -109,6 +111,7 @@ tell(struct life *l, const struct worker_way *way, const char *asked)
 	stash_buf_add_bytes(buf, way->id, STASH__ID);
 	stash_buf_add_text(buf, to->name);
 	life_say(l, buf, fds, 3);
+	close(bell);
 	close(page);
 }
 
@@ -124,8 +127,7 @@ ways_tell_all(struct life *l)
 			destroy(way);
 			continue;
 		}
-		if (way->ready && way->channel != NULL && way->channel->memfd >= 0 &&
-		    worker_bell(way->channel->worker) == 0)
+		if (way->ready && way->channel != NULL && way->channel->memfd >= 0)
 			tell(l, way, way->channel->worker->name);
 	}
 	life_say(l, mail_begin(STASH__W_WAYS, 0), NULL, 0);
@@ -184,15 +186,12 @@ make_file(struct worker *from, struct worker *to, uint8_t id[STASH__ID], int *be
 	if (result == 0)
 		result = stash__random(id, STASH__ID);
 	if (result == 0)
-		result = worker_bell(to);
-	if (result == 0)
 		result = stash__way_make(s->way_fd, id, from->name, to->name, &fd);
 	if (result < 0)
 		return result;
-	*bell = fcntl(from->bell, F_DUPFD_CLOEXEC, 3);
+	*bell = result = worker_bell(from);
 	if (*bell >= 0)
 		return fd;
-	result = stash__fail_errno("can't keep a bell of %s", from->name);
 	close(fd);
 	unlink_file(s, id);
 	return result;
@@ -358,15 +357,11 @@ restore(struct server *s, const char *file)
 	if (result == STASH_E_PROTO || result == STASH_E_FORMAT ||
 	    (result == 0 && ((from = worker_find(s, from_name)) == NULL || (to = worker_find(s, to_name)) == NULL)))
 		result = STASH_E_NOENT;
-	if (result == 0)
-		result = worker_bell(from);
-	if (result == 0)
-		result = worker_bell(to);
 	if (result < 0) {
 		close(fd);
 		return result;
 	}
-	bell = fcntl(from->bell, F_DUPFD_CLOEXEC, 3);
+	bell = worker_bell(from);
 	way = bell >= 0 ? create(from, id) : NULL;
 	if (way != NULL) {
 		way->channel = mailroom_way(to, id, 0, fd, bell, way);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * workers.c: the table of names, and what stays of a worker when its process changes: plan, bell, slot.
+ * workers.c: the table of names, and what stays of a worker when its process changes: plan, slot.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -101,7 +101,6 @@ worker_get(struct server *s, const char *name)
 		return NULL;
 	}
 	w->server = s;
-	w->bell = -1;
 	LIST_INIT(&w->dying);
 	LIST_INIT(&w->channels);
 	TAILQ_INIT(&w->has.ends);
@@ -143,15 +142,22 @@ end_ahead(struct worker *w)
 static void
 claim(struct worker *w)
 {
-	w->server->files.workers += !w->claims;
-	w->claims = true;
+	struct files *f = &w->server->files;
+
+	f->workers += w->claims == 0;
+	f->claimed -= w->claims;
+	w->claims = FILES_WORKER + (plan_linked(&w->plan) ? 0 : FILES_PROGRAM);
+	f->claimed += w->claims;
 }
 
 void
 worker_disclaim(struct worker *w)
 {
-	w->server->files.workers -= w->claims;
-	w->claims = false;
+	struct files *f = &w->server->files;
+
+	f->workers -= w->claims > 0;
+	f->claimed -= w->claims;
+	w->claims = 0;
 }
 
 /* node NULL: only the specification is known yet. */
@@ -164,12 +170,13 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	int result;
 
 	STASH_ASSERT(spec != NULL);
-	claim(w);
 	if (node != NULL)
 		instance = sup_node_args(node, &len);
 	/* Another instance may have the same specification and the same name. */
-	if (w->spec == spec && instance == NULL && w->plan.more == NULL)
+	if (w->spec == spec && instance == NULL && w->plan.more == NULL) {
+		claim(w);
 		return 0;
+	}
 	result = plan_read(&plan, w->server->plans, spec->payload, spec->payload_len);
 	if (result == 0 && instance != NULL && (result = plan_read_instance(&plan, instance, len)) < 0)
 		plan_free(&plan);
@@ -179,12 +186,13 @@ take_spec(struct worker *w, const struct sup_spec *spec, const struct sup_node *
 	if (w->spec != NULL && sup_spec_compare(w->spec, spec) != 0)
 		end_ahead(w);
 	w->plan = plan;
+	claim(w);
 	sup_spec_ref((struct sup_spec *)(uintptr_t)spec);
 	sup_spec_unref(w->spec);
 	w->spec = (struct sup_spec *)(uintptr_t)spec;
 	w->callable = spec->name[0] != '\0' && plan_linked(&plan);
 	if (plan_linked(&plan))
-		program_free(w); /* its bell is the worker's own now */
+		program_free(w); /* its slot is the worker's own now */
 	return 0;
 }
 
@@ -249,18 +257,12 @@ worker_has_slot(const struct worker *w)
 }
 
 int
-worker_bell(struct worker *w)
+worker_bell(const struct worker *w)
 {
-	char key[STASH_NAME_MAX + 8];
+	char file[STASH__SLOT_FILE_MAX];
 
-	if (w->bell >= 0)
-		return 0;
-	w->bell = stash__bell_make();
-	if (w->bell < 0)
-		return w->bell;
-	snprintf(key, sizeof(key), "b/%s", w->name);
-	keep_store(&w->server->keep, key, 0, &w->bell, 1);
-	return 0;
+	stash__slot_file(file, w->name, "fifo");
+	return stash__bell_open(w->server->slot_fd, file);
 }
 
 int
@@ -396,11 +398,8 @@ static int
 ask_slot(struct worker *w, void (*fn)(void *, int, const char *, struct mail *))
 {
 	struct stashlink *k = &w->server->stash;
-	struct stash_buf *buf;
+	struct stash_buf *buf = stashlink_begin(k, STASH__S_OPEN);
 
-	if (worker_bell(w) < 0)
-		return 0;
-	buf = stashlink_begin(k, STASH__S_OPEN);
 	stash_buf_add_text(buf, w->name);
 	w->slot_no_persist = w->plan.no_persist;
 	w->slot_history = w->plan.history;
@@ -408,7 +407,7 @@ ask_slot(struct worker *w, void (*fn)(void *, int, const char *, struct mail *))
 	stash_buf_add_int(buf, w->plan.history);
 	stash_buf_add_int(buf, 0);
 	stash_buf_add_int(buf, 0);
-	return stashlink_send(k, buf, w->bell, fn, w) != 0;
+	return stashlink_send(k, buf, -1, fn, w) != 0;
 }
 
 static void
@@ -500,8 +499,6 @@ worker_free(struct worker *w)
 	ways_free(w);
 	RB_REMOVE(worker_names, &w->server->names, w);
 	program_free(w);
-	if (w->bell >= 0)
-		close(w->bell);
 	plan_free(&w->plan);
 	sup_spec_unref(w->spec);
 	free(w->name);
