@@ -22,6 +22,7 @@
 
 #include "base/info.h"
 #include "shm/wire.h"
+#include "stashd/keeplink.h"
 #include "stashd/mail.h"
 #include "stashd/orphans.h"
 #include "stashd/output.h"
@@ -531,6 +532,69 @@ START_TEST(deaths_are_told_in_words)
 }
 END_TEST
 
+/* ---- a keeper that does one thing after the other ---- */
+
+enum { QUESTIONS = 3000 };
+static unsigned answers;
+
+static void
+on_answer(void *arg, uint64_t number, pid_t pid, int state, int status)
+{
+	(void)arg;
+	ck_assert_int_eq((pid_t)number, pid);
+	ck_assert_int_eq(state, 1);
+	ck_assert_int_eq(status, 9);
+	answers++;
+}
+
+/* As the real one: reads nothing while there is no room for its answer. */
+static void
+answer_all(int fd)
+{
+	struct mail m;
+
+	for (int i = 0; i < QUESTIONS; i++) {
+		struct stash_buf *buf;
+
+		while (mail_recv(fd, &m) == STASH_E_PENDING)
+			(void)mail_wait(fd, INT64_MAX);
+		buf = mail_begin(STASH__K_STATUSED, m.number);
+		stash_buf_add_int(buf, stash_view_int(&m.view));
+		stash_buf_add_int(buf, 1);
+		stash_buf_add_int(buf, 9);
+		mail_done(&m);
+		if (mail_send_wait(fd, buf, NULL, 0, 60000) != 0)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+START_TEST(many_are_asked_for_at_once)
+{
+	struct event_base *events = event_base_new();
+	struct keeplink k;
+	int sockets[2], status;
+	pid_t pid;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+	pid = fork();
+	if (pid == 0)
+		answer_all(sockets[1]);
+	close(sockets[1]);
+	keep_open(&k, sockets[0]);
+	k.statused = on_answer;
+	ck_assert_int_eq(keep_watch(&k, events), 0);
+	for (int i = 1; i <= QUESTIONS; i++)
+		keep_status(&k, (uint64_t)i, i);
+	while (answers < QUESTIONS)
+		ck_assert_int_eq(event_base_loop(events, EVLOOP_ONCE), 0);
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	keep_close(&k);
+	event_base_free(events);
+}
+END_TEST
+
 Suite *
 stashd_parts_suite(void)
 {
@@ -554,6 +618,7 @@ stashd_parts_suite(void)
 	tcase_add_test(children, a_child_keeps_two_descriptors);
 	tcase_add_test(children, many_children_at_once_find_a_bank_or_a_copy);
 	tcase_add_test(children, only_unknown_children_are_ended);
+	tcase_add_test(children, many_are_asked_for_at_once);
 	return s;
 }
 

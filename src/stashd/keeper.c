@@ -214,7 +214,7 @@ on_status(struct keeper *k, struct mail *m)
 	pid_t pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
 	siginfo_t info = { 0 };
 	struct stash_buf *buf;
-	int state;
+	int state, result;
 
 	if (stash_view_end(&m->view) < 0)
 		return;
@@ -226,7 +226,12 @@ on_status(struct keeper *k, struct mail *m)
 	stash_buf_add_int(buf, pid);
 	stash_buf_add_int(buf, state);
 	stash_buf_add_int(buf, state == 1 ? proc_wait_status(&info) : -1);
-	(void)mail_send_wait(k->socket, buf, NULL, 0, 5000);
+	result = mail_send_wait(k->socket, buf, NULL, 0, 5000);
+	if (result == STASH_E_TIMEDOUT && k->pid != 0) {
+		/* Without this answer it would wait for ever; the next one asks again. */
+		stash__log(LOG_ERR, "the supervisor doesn't read what it has asked for: killed");
+		(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
+	}
 }
 
 static void

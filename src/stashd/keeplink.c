@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * keeplink.c: what the supervisor tells the keeper and asks of it.  The keeper always reads, so that waiting for room
- * in this socket is short; if it isn't, the supervisor says so and goes on.
+ * keeplink.c: what the supervisor tells the keeper and asks of it.  The keeper does one thing after the other, and
+ * reads nothing while it waits for room for an answer; so whoever waits here for room takes answers meanwhile, else both
+ * would wait for each other.  They are told a little later, since the caller is in the midst of something.
  */
+#include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -14,6 +17,13 @@
 #include "stashd/mail.h"
 
 #define WAIT_MS 5000
+
+struct keep_answer {
+	STAILQ_ENTRY(keep_answer) link;
+	uint64_t number;
+	pid_t pid;
+	int state, status;
+};
 
 static void
 lose(struct keeplink *k)
@@ -29,6 +39,73 @@ lose(struct keeplink *k)
 		k->lost(k->arg);
 }
 
+/* NULL: it is none, or there is no memory. */
+static struct keep_answer *
+answer_of(struct mail *m)
+{
+	struct keep_answer *a = m->type == STASH__K_STATUSED ? calloc(1, sizeof(*a)) : NULL;
+
+	if (a == NULL)
+		return NULL;
+	a->number = m->number;
+	a->pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
+	a->state = (int)stash__view_range(&m->view, 0, 2);
+	a->status = (int)stash__view_range(&m->view, -1, INT32_MAX);
+	if (stash_view_end(&m->view) == 0)
+		return a;
+	free(a);
+	return NULL;
+}
+
+/* All that is there; 0, or the socket's error. */
+static int
+read_answers(struct keeplink *k)
+{
+	struct keep_answer *a;
+	struct mail m;
+	int result;
+
+	while ((result = mail_recv(k->fd, &m)) == 0) {
+		a = answer_of(&m);
+		if (a != NULL)
+			STAILQ_INSERT_TAIL(&k->early, a, link);
+		mail_done(&m);
+	}
+	return result == STASH_E_PENDING ? 0 : result;
+}
+
+static void
+tell_answers(struct keeplink *k)
+{
+	struct keep_answer *a;
+
+	while ((a = STAILQ_FIRST(&k->early)) != NULL) {
+		STAILQ_REMOVE_HEAD(&k->early, link);
+		k->statused(k->arg, a->number, a->pid, a->state, a->status);
+		free(a);
+	}
+}
+
+/* Waits for room, and reads. */
+static int
+send_reading(struct keeplink *k, const struct stash_buf *buf, const int *fds, int nfds)
+{
+	int64_t deadline = stash__deadline_ns(WAIT_MS);
+	struct pollfd p = { .fd = k->fd, .events = POLLIN | POLLOUT };
+	int result;
+
+	while ((result = mail_send(k->fd, buf, fds, nfds)) == STASH_E_BUSY) {
+		if (stash__now_ns() >= deadline)
+			return stash__fail(STASH_E_TIMEDOUT, "it has not read for %d ms", WAIT_MS);
+		(void)poll(&p, 1, 20);
+		if (k->watching && (result = read_answers(k)) < 0)
+			return result;
+	}
+	if (!STAILQ_EMPTY(&k->early))
+		event_active(&k->answers, EV_TIMEOUT, 0);
+	return result;
+}
+
 static void
 send_it(struct keeplink *k, const struct stash_buf *buf, const int *fds, int nfds)
 {
@@ -36,7 +113,7 @@ send_it(struct keeplink *k, const struct stash_buf *buf, const int *fds, int nfd
 
 	if (k->fd < 0)
 		return;
-	result = mail_send_wait(k->fd, buf, fds, nfds, WAIT_MS);
+	result = send_reading(k, buf, fds, nfds);
 	if (result == STASH_E_DOWN)
 		lose(k);
 	else if (result < 0)
@@ -48,6 +125,7 @@ keep_open(struct keeplink *k, int fd)
 {
 	memset(k, 0, sizeof(*k));
 	k->fd = fd;
+	STAILQ_INIT(&k->early);
 }
 
 /* 1: the last one was read. */
@@ -90,36 +168,24 @@ keep_fetch(struct keeplink *k, keep_item_fn *fn, void *arg, uint64_t *starts)
 }
 
 static void
-on_mail(struct keeplink *k, struct mail *m)
-{
-	int64_t pid, state, status;
-
-	if (m->type != STASH__K_STATUSED)
-		return;
-	pid = stash__view_range(&m->view, 1, INT32_MAX);
-	state = stash__view_range(&m->view, 0, 2);
-	status = stash__view_range(&m->view, -1, INT32_MAX);
-	if (stash_view_end(&m->view) == 0)
-		k->statused(k->arg, m->number, (pid_t)pid, (int)state, (int)status);
-}
-
-static void
 on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct keeplink *k = arg;
-	struct mail m;
-	int result;
+	int result = read_answers(k);
 
 	(void)fd;
 	(void)what;
-	while (k->fd >= 0 && (result = mail_recv(k->fd, &m)) != STASH_E_PENDING) {
-		if (result < 0) {
-			lose(k);
-			return;
-		}
-		on_mail(k, &m);
-		mail_done(&m);
-	}
+	tell_answers(k);
+	if (result < 0)
+		lose(k);
+}
+
+static void
+on_answers(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	tell_answers(arg);
 }
 
 int
@@ -127,6 +193,7 @@ keep_watch(struct keeplink *k, struct event_base *events)
 {
 	if (k->fd < 0)
 		return 0;
+	evtimer_assign(&k->answers, events, on_answers, k);
 	event_assign(&k->readable, events, k->fd, EV_READ | EV_PERSIST, on_readable, k);
 	if (event_add(&k->readable, NULL) != 0)
 		return stash__fail(STASH_E_SYSTEM, "can't watch the keeper");
@@ -137,6 +204,14 @@ keep_watch(struct keeplink *k, struct event_base *events)
 void
 keep_close(struct keeplink *k)
 {
+	struct keep_answer *a;
+
+	if (event_initialized(&k->answers))
+		event_del(&k->answers);
+	while ((a = STAILQ_FIRST(&k->early)) != NULL) {
+		STAILQ_REMOVE_HEAD(&k->early, link);
+		free(a);
+	}
 	k->lost = NULL;
 	lose(k);
 }

@@ -6,16 +6,20 @@
 #ifndef STASHD_KEEPLINK_H
 #define STASHD_KEEPLINK_H
 
+#include <bsd/sys/queue.h>
 #include <event2/event.h>
 #include <event2/event_struct.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
+struct keep_answer;
 struct keeplink {
 	int fd; /* -1: the keeper is dead */
 	struct event readable;
 	bool watching;
+	STAILQ_HEAD(, keep_answer) early; /* read while a message waited for room */
+	struct event answers;		  /* tells those */
 	/* the answer to keep_status(): state 0 it runs, 1 dead, 2 no child of the keeper */
 	void (*statused)(void *arg, uint64_t number, pid_t, int state, int wait_status);
 	void (*lost)(void *arg);
