@@ -236,6 +236,29 @@ make_ends(struct life *l, int fds[2])
 	return 0;
 }
 
+/* By the helper, or, if that can't be, here; takes the descriptors. */
+static int
+give_birth(struct life *l, struct birth *birth, int fds[2])
+{
+	struct worker *w = l->worker;
+	const struct sup_node *node = sup_find(l->server->machine, l->node);
+	struct spawner_order order = { .name = w->name,
+		.notify = birth->notify,
+		.incarnation = l->incarnation,
+		.named = birth->named,
+		.payload = w->spec->payload,
+		.payload_len = w->spec->payload_len };
+
+	if (node != NULL)
+		order.instance = sup_node_args(node, &order.instance_len);
+	if (!spawner_make(&l->server->spawner, &order, fds[0], fds[1], &l->pid, &l->pidfd))
+		return spawn_make(
+		    birth_run, birth, fds[0], fds[1], w->plan.kind == PLAN_EXEC, &l->bank, &l->pid, &l->pidfd);
+	close(fds[0]);
+	close(fds[1]);
+	return 0;
+}
+
 static int
 make_process(struct life *l)
 {
@@ -258,7 +281,7 @@ make_process(struct life *l)
 		close(fds[1]);
 		return result;
 	}
-	result = spawn_make(birth_run, &birth, fds[0], fds[1], w->plan.kind == PLAN_EXEC, &l->bank, &l->pid, &l->pidfd);
+	result = give_birth(l, &birth, fds);
 	if (result < 0)
 		return result;
 	STASH_POINT("sup_forked");

@@ -264,7 +264,7 @@ fill(struct server *s, const struct server_job *job, uint64_t starts)
 	s->phase = SERVER_BOOT;
 	s->began_ns = stash__now_ns();
 	s->run_fd = s->slot_fd = s->way_fd = s->signals_fd = s->broker.fd = -1;
-	s->keep.fd = -1;
+	s->keep.fd = s->spawner.fd = s->spawner.pidfd = -1;
 	memcpy(s->origin.store_id, job->store_id, STASH__ID);
 	TAILQ_INIT(&s->broker.peers);
 	STAILQ_INIT(&s->turns);
@@ -288,6 +288,9 @@ set_up(struct server *s, int keeper)
 	files_begin(s);
 	/* First, so that they get low numbers. */
 	result = spawn_setup();
+	/* Before there is a tree in memory, and before anything is open that is nobody else's. */
+	if (result == 0)
+		spawner_begin(&s->spawner, s->plans, &s->child_mask, s->dir);
 	keep_open(&s->keep, keeper);
 	if (result == 0)
 		result = take_signals(s);
@@ -321,6 +324,7 @@ tear_down(struct server *s)
 	if (s->events != NULL && s->stash.server != NULL)
 		stashlink_close(&s->stash);
 	keep_close(&s->keep);
+	spawner_end(&s->spawner);
 	spawn_teardown();
 	if (s->events != NULL)
 		event_base_free(s->events);

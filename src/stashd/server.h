@@ -7,7 +7,7 @@
  *   workers.c    names and what belongs to them                    plan.c     a spec's part that only stashd reads
  *   life.c       one incarnation: START, GO; word.c: what it says  reap.c     its death, retire, the last reap
  *   ahead.c      processes that are made before their turn         ending.c   the orderly end
- *   stuck.c      callbacks that take too long
+ *   stuck.c      callbacks that take too long                      spawner.c  a small process that makes processes
  *   spawn.c      making the process; birth.c: its first steps      report.c   crash reports
  *   status.c     a state as text; showing.c: for a tool
  *   reload.c     a changed config; reread.c: reading it
@@ -52,6 +52,7 @@
 #include "stashd/plan.h"
 #include "stashd/reload.h"
 #include "stashd/spawn.h"
+#include "stashd/spawner.h"
 #include "stashd/stashlink.h"
 #include "stashd/stuck.h"
 #include "stashd/supervise.h"
@@ -555,6 +556,7 @@ struct server {
 	int signals_fd;
 	bool due_set;
 
+	struct spawner spawner;
 	struct keeplink keep;
 	struct stashlink stash;
 	struct broker broker;

@@ -75,6 +75,12 @@ spawn_teardown(void)
 	(void)munmap(banks.used, STASH__PAGE);
 }
 
+bool
+spawn_can_clone(void)
+{
+	return banks.shared;
+}
+
 static int
 compare(const void *a, const void *b)
 {

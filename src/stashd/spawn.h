@@ -35,6 +35,8 @@ int spawn_make(void (*child)(void *arg, int first, int second), void *arg, int f
 void spawn_release(struct spawn_bank *);
 /* Closes what children have taken out of their banks. */
 void spawn_sweep(void);
+/* Whether children can be made by clone3(), as far as is known. */
+bool spawn_can_clone(void);
 /* Closes all descriptors from 3 on but these; sorts them. */
 void spawn_close_others(int *keep, int n);
 
