@@ -217,13 +217,13 @@ END_TEST
 
 /* ---- the limit ---- */
 
-enum { LIMIT = 900 };
+enum { LIMIT = 900, LOW_LIMIT = 400 };
 
 /* For this process and those that it starts; there is no way back. */
 static void
-lower_limit(void)
+lower_limit(rlim_t files)
 {
-	const struct rlimit limit = { LIMIT, LIMIT };
+	const struct rlimit limit = { files, files };
 
 	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 }
@@ -250,7 +250,7 @@ START_TEST(test_too_many_workers)
 	unsigned n = 0;
 	int result = 0;
 
-	lower_limit();
+	lower_limit(LIMIT);
 	start(&d, 1, "crash");
 	c = t_client(&d);
 	for (n = 1; n < LIMIT && result == 0; n++)
@@ -295,7 +295,7 @@ START_TEST(test_too_many_channels)
 	unsigned n, workers = 40;
 	int result = 0;
 
-	lower_limit();
+	lower_limit(LIMIT);
 	start(&d, workers, "crash");
 	for (n = 0; n < CLIENTS && result == 0; n++) {
 		c[n] = t_client(&d);
@@ -339,7 +339,7 @@ START_TEST(test_too_large_a_tree)
 	start(&d, 200, "crash");
 	conf = t_read_file(t_path("stashd.conf"), NULL);
 	t_stashd_stop(&d, 20000);
-	lower_limit();
+	lower_limit(LOW_LIMIT);
 	t_spawn(&p, argv, NULL);
 	ck_assert_int_ne(t_wait(&p, 20000), 0);
 	output = t_output(&p);
