@@ -126,6 +126,33 @@ START_TEST(test_limits_of_a_channel)
 }
 END_TEST
 
+/* A stray write of the other side: neither room for ever lost, nor a result that means nothing. */
+START_TEST(test_positions_and_marks_that_cannot_be)
+{
+	static const uint32_t marks[] = { 1, 8, 18, 64, 0x7fffffff, 0x80000000, 0xfffffff0, UINT32_MAX };
+	uint64_t tail = 0, reply = 0;
+
+	open_channel();
+	ck_assert_int_eq(stash__request_write(&c, &tail, 1, STASH_MSG_CALL, "t", "", 0, 0), 0);
+	for (uint64_t head = tail + 8; head != 0; head *= 2) {
+		atomic_store(&c.page->req_head, head);
+		ck_assert_int_eq(stash__request_write(&c, &tail, 2, STASH_MSG_CALL, "t", "", 0, 0), STASH_E_PROTO);
+	}
+	ck_assert_int_eq(stash__reply_write(&c, &reply, 1, 0, 0, "", 0), 0);
+	ck_assert(stash__reply_sane(&c, reply));
+	atomic_store(&c.page->rep_head, reply + 8);
+	ck_assert(!stash__reply_sane(&c, reply) && !stash__reply_room(&c, reply));
+	ck_assert_int_eq(stash__channel_down(&c), 0);
+	atomic_store(&c.page->down, (uint32_t)-STASH_E_DOWN);
+	ck_assert_int_eq(stash__channel_down(&c), STASH_E_DOWN);
+	for (size_t i = 0; i < sizeof marks / sizeof marks[0]; i++) {
+		atomic_store(&c.page->down, marks[i]);
+		ck_assert_int_eq(stash__channel_down(&c), STASH_E_PROTO);
+	}
+	close_channel();
+}
+END_TEST
+
 /* Every bit of a published frame, turned over, is noticed; so is every position that cannot be. */
 START_TEST(test_every_damage_is_noticed)
 {
@@ -540,6 +567,7 @@ suite(void)
 	tcase_add_test(channel, test_channel_refuses_strangers);
 	tcase_add_test(channel, test_requests_round);
 	tcase_add_test(channel, test_limits_of_a_channel);
+	tcase_add_test(channel, test_positions_and_marks_that_cannot_be);
 	tcase_add_test(channel, test_every_damage_is_noticed);
 	tcase_add_test(channel, test_old_frame_is_no_frame);
 	tcase_add_test(slot, test_entries_round);

@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "shm/bell.h"
+#include "shm/checksum.h"
 #include "testlib_stash.h"
 
 static struct th_stash st;
@@ -314,6 +315,88 @@ START_TEST(test_stray_write_into_the_header_between_two_stashes)
 }
 END_TEST
 
+/* Of a slot in which nothing is broken: the next worker finds all as it should be, and so does who only reads. */
+static void
+damage_magic(void)
+{
+	w.out.page->magic ^= 1;
+}
+
+static void
+damage_format(void)
+{
+	w.out.page->format = 77;
+}
+
+static void
+damage_store(void)
+{
+	w.out.page->store_id[3] ^= 1;
+}
+
+static void
+damage_ring(void)
+{
+	atomic_store(&w.out.page->ring, STASH__RING(STASH__OUT_RING, STASH__PAGE));
+}
+
+static void
+damage_owner(void)
+{
+	atomic_store(&w.out.page->owner, UINT64_MAX);
+}
+
+static void
+damage_bell(void)
+{
+	memset(w.bell_page, 0x55, 64);
+}
+
+static void (*const damages[])(
+    void) = { damage_magic, damage_format, damage_store, damage_ring, damage_owner, damage_bell };
+
+START_TEST(test_damage_is_mended)
+{
+	begin_good();
+	damages[_i]();
+	retire();
+	ck_assert_uint_le(atomic_load(&w.out.page->owner), w.incarnation + 1);
+	th_open(&st, &w, "w"); /* maps it with all checks */
+	th_live(&w);
+	th_is(&w, "good");
+	th_entry(&w, "better", NULL, 0);
+	th_folded(&w);
+	th_is(&w, "better");
+	retire();
+	th_restart(&st);
+	th_open(&st, &w, "w");
+	th_is(&w, "better");
+	finish();
+}
+END_TEST
+
+/* What an image is stands outside of its entry: one that was written over is not believed. */
+START_TEST(test_layout_written_over)
+{
+	struct stash__position p;
+	struct stash__entry head;
+
+	begin_good();
+	p = th_position(0, 3, 3);
+	head = th_head(&w, 3, 1);
+	head.flags = STASH__ENTRY_IMAGE;
+	head.version++;
+	head.layout_sum = stash__layout_sum(
+	    w.out.page->layout, sizeof w.out.page->layout, atomic_load(&w.out.page->layout_version));
+	if (_i == 0)
+		atomic_fetch_add(&w.out.page->layout_version, 1ull << 40);
+	else
+		w.out.page->layout[0] ^= 1;
+	th_submit(&w, &head, &p, "bad");
+	expect_broken_and_go_on();
+}
+END_TEST
+
 /* An entry on which the stash itself crashed twice isn't looked at any more; killed from outside it never counts. */
 START_TEST(test_entry_that_crashes_the_stash)
 {
@@ -344,6 +427,8 @@ wrong_suite(void)
 	tcase_add_loop_test(tc, test_stray_write, 0, (int)(sizeof spoilers / sizeof *spoilers));
 	tcase_add_test(tc, test_stray_write_into_the_header_between_two_stashes);
 	tcase_add_test(tc, test_entry_that_crashes_the_stash);
+	tcase_add_loop_test(tc, test_damage_is_mended, 0, (int)(sizeof damages / sizeof *damages));
+	tcase_add_loop_test(tc, test_layout_written_over, 0, 2);
 
 	return suite;
 }
