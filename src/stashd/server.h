@@ -51,6 +51,7 @@
 #include "stashd/output.h"
 #include "stashd/plan.h"
 #include "stashd/reload.h"
+#include "stashd/report.h"
 #include "stashd/spawn.h"
 #include "stashd/spawner.h"
 #include "stashd/stashlink.h"
@@ -491,41 +492,6 @@ void records_event(struct server *, enum stash_event_type, enum stash_reason, co
 /* REPORT came out of the machine: log and event. */
 void records_report(struct server *, const struct sup_action *);
 
-/* ---- crash reports (report.c) ---- */
-
-/* How it died, in words; to be freed.  NULL: no memory. */
-char *report_death(const struct life *);
-
-/* The stash's word on a death. */
-struct verdict {
-	enum stash__verdict verdict;
-	uint32_t place, attempts, kind, phase;
-	uint64_t number, len, version, crashes;
-	bool own_fault;
-	char tag[STASH_TAG_MAX + 1];
-};
-struct report;
-/* Copies what the next incarnation may overwrite; NULL: nothing more is to be told. */
-struct report *report_begin(struct life *, const struct verdict *);
-/* Writes it, as soon as the state is there as text; takes the report. */
-void report_write(struct report *);
-void reports_free(struct server *); /* those under way are dropped */
-
-/* status.c: a state as text, by a process of its own. */
-struct status;
-/* How it is written where the behaviour has no format_status: by packed fields; NULL: in hex. */
-struct plainly {
-	const void *fields;
-	size_t len;
-};
-/* plainly NULL: in the behaviour's own words or not at all.  base is borrowed for the call.  done is called once, never
- * from here, with what was written within a second, or with "".  NULL: no process can be made. */
-struct status *status_begin(struct server *, const struct plan *, const struct stash__base *, const struct plainly *,
-    void (*done)(void *arg, const char *text), void *arg);
-void status_cancel(struct status *);
-/* showing.c: SHOW of a tool: a state in its behaviour's own words. */
-void showing_ask(struct peer *, uint64_t number, const char *name);
-
 /* ---- the whole ---- */
 
 enum server_phase {
@@ -600,7 +566,7 @@ struct server_job {
 int server_run(const struct server_job *, int keeper, uint64_t starts);
 /* Ends the process with a result: nothing of the tree runs any more. */
 void server_over(struct server *, int result, const char *text);
-_Noreturn void server_give_up(const char *why); /* the next supervisor finds everything as it is */
+_Noreturn void server_give_up(const char *why);			/* the next supervisor finds everything as it is */
 void server_await(struct event *, const struct timeval *after); /* event_add(), or gives up */
 /* Arms the timer for the machine. */
 void server_arm(struct server *);
