@@ -165,6 +165,16 @@ t_failing_free(struct failing_page *page)
 	(void)munmap(page, sizeof *page);
 }
 
+void
+t_failing_write_errors(const char *path)
+{
+	FILE *f = fopen(path, "we");
+
+	ck_assert_ptr_nonnull(f);
+	ck_assert_uint_eq(fwrite(errors, sizeof errors, 1, f), 1);
+	ck_assert_int_eq(fclose(f), 0);
+}
+
 const int *
 t_failing_errors(enum failing_function function)
 {

@@ -18,6 +18,8 @@ void t_failing_free(struct failing_page *);
 
 /* Errors of a function, the likeliest first, 0 behind the last. */
 const int *t_failing_errors(enum failing_function);
+/* The table of all of them, eight for each function, for a helper. */
+void t_failing_write_errors(const char *path);
 const char *t_failing_error_name(int error);
 /* Error by its name; 0: none. */
 int t_failing_error(const char *name);

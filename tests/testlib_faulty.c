@@ -64,6 +64,9 @@ config(const struct faulty *f, bool more)
 	    "  { id = \"agent\"; module = \"%s\"; args = [\"1\"]; },\n"
 	    "  { id = \"dynamic\"; strategy = \"simple_one_for_one\"; children = ( { id = \"t\"; module = \"%s\"; } ); },\n",
 	    t_build("examples/agent.so"), t_build("examples/counter.so"));
+	n += snprintf(text + n, sizeof text - (size_t)n,
+	    "  { id = \"left\"; module = \"%s\"; },\n  { id = \"right\"; module = \"%s\"; },\n",
+	    t_build("tests/modules/pair.so"), t_build("tests/modules/pair.so"));
 	(void)snprintf(text + n, sizeof text - (size_t)n,
 	    "  { id = \"program\"; exec = [\"/bin/sleep\"]; args = [\"1000\"]; notify = \"none\"; }%s%s%s\n); };\n",
 	    more ? ",\n  { id = \"later\"; module = \"" : "", more ? t_build("examples/sequence.so") : "",
@@ -271,6 +274,57 @@ call(struct faulty *f, struct stash_client *c, int n, const char *when)
 	}
 }
 
+/* One worker casts to the other; known: how many times it has, at least. */
+static void
+tell(struct faulty *f, struct stash_client *c, const char *when)
+{
+	struct stash_reply reply;
+	int result;
+
+	if (c == NULL || f->late >= LATE)
+		return;
+	result = stash_call(c, "left", "tell", "right", 5, &reply, f->fault.for_good ? GOOD_MS : ONCE_MS);
+	f->told += result == 0;
+	f->late += result == STASH_E_TIMEDOUT;
+	if (result == STASH_E_TIMEDOUT && !f->fault.for_good)
+		problem(f, "%s: no answer of left", when);
+	stash_reply_free(&reply);
+}
+
+struct heard {
+	struct stash_client *client;
+	long long told, heard;
+};
+
+static bool
+all_heard(void *arg)
+{
+	struct heard *h = arg;
+	struct stash_reply reply;
+	const char *at;
+
+	if (stash_call(h->client, "left", "count", NULL, 0, &reply, 1000) == 0)
+		h->told = strtoll((const char *)reply.data + strlen("told "), NULL, 10);
+	stash_reply_free(&reply);
+	if (stash_call(h->client, "right", "count", NULL, 0, &reply, 1000) == 0 &&
+	    (at = strstr(reply.data, "heard ")) != NULL)
+		h->heard = strtoll(at + strlen("heard "), NULL, 10);
+	stash_reply_free(&reply);
+	return h->told >= 0 && h->told == h->heard;
+}
+
+/* What was cast arrives once; an orderly end may come before it. */
+static void
+check_heard(struct faulty *f, struct stash_client *c, bool stopped)
+{
+	struct heard h = { c, -1, -1 };
+	bool all = t_wait_for(all_heard, &h, stopped ? 200 : 5000);
+
+	if ((!all && !stopped) || h.told < f->told || h.heard > h.told || h.heard < 0)
+		problem(f, "%lld of %lld casts between workers have arrived, of which %d were answered", h.heard,
+		    h.told, f->told);
+}
+
 static struct stash_client *
 open_client(struct faulty *f, const char *when)
 {
@@ -378,15 +432,21 @@ live(struct faulty *f)
 	murder(f, T_WORKER);
 	call(f, a, 3, "after the worker's death");
 	b = open_client(f, "second client");
+	tell(f, b, "second client");
 	murder(f, T_STASH);
 	call(f, b, 3, "after the stash's death");
+	tell(f, b, "after the stash's death");
 	if (a != NULL)
 		administer(f, a);
+	tell(f, a, "before the supervisor's death");
 	murder(f, T_SUPERVISOR);
+	tell(f, a, "after the supervisor's death");
 	call(f, a, 3, "after the supervisor's death");
 	call(f, b, 3, "the second client");
 	if (f->fault.for_good && !t_ended(&f->d.proc, 0))
 		check_quiet(f);
+	if (!f->fault.for_good && a != NULL)
+		check_heard(f, a, false);
 	stash_client_close(a);
 	stash_client_close(b);
 }
@@ -444,6 +504,8 @@ check_after(struct faulty *f)
 	else if (next < acked || next > acked + unknown)
 		problem(f, "next start: the next number is %d, with %d acknowledged and %d not known", (int)next,
 		    (int)acked, (int)unknown);
+	if (c != NULL)
+		check_heard(f, c, true);
 	stash_client_close(c);
 	stop(f, false);
 	show_log(f, "next start");
@@ -467,6 +529,7 @@ begin(struct faulty *f)
 	f->acked = f->unknown = 0;
 	f->late = 0;
 	f->highest = -1;
+	f->told = 0;
 	memset(f->seen, 0, sizeof f->seen);
 	f->run++;
 }
@@ -514,6 +577,22 @@ faulty_count(struct faulty *f, struct failing_place *places, size_t max)
 	atomic_store(&f->page->mode, FAILING_OFF);
 	ck_assert_msg(f->problems[0] == '\0', "without a fault: %s", f->problems);
 	return t_failing_places(f->page, places, max);
+}
+
+void
+faulty_start(struct faulty *f)
+{
+	begin(f);
+	spawn(f, false);
+	ck_assert(t_wait_for(is_up, f, START_MS) && !f->ended);
+}
+
+void
+faulty_stop(struct faulty *f)
+{
+	stop(f, false);
+	ck_assert_msg(f->problems[0] == '\0', "%s", f->problems);
+	clean(f);
 }
 
 void

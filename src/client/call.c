@@ -110,8 +110,10 @@ stash__call_finish(struct stash_client *c, struct call *call, int error, int32_t
 		((char *)copy)[len] = '\0';
 		call->reply.data = copy;
 		call->reply.len = len;
-	} else if (error == STASH_OK)
-		call->reply.error = STASH_E_NOMEM;
+	} else if (error == STASH_OK) {
+		/* It was done, so "no memory" would be a lie: that means that nothing was. */
+		call->reply.error = STASH_E_PROTO;
+	}
 	TAILQ_INSERT_TAIL(&c->finished, call, queue);
 }
 

@@ -49,8 +49,10 @@ sleep_until(struct stash *s, int64_t deadline)
 	ts.tv_nsec = ns % STASH__NS_PER_S;
 	n = ppoll(fds, 2, &ts, NULL);
 	if (n < 0 && errno != EINTR) {
-		stash__log(LOG_ERR, "the stash cannot poll: %s; trying again", strerror(errno));
+		stash__log(LOG_ERR, "the stash cannot poll: %s; looking by itself from time to time", strerror(errno));
 		stash__pause_ms(100);
+		n = 2;
+		fds[0].revents = fds[1].revents = POLLIN;
 	}
 	pthread_mutex_lock(&s->table);
 	return n <= 0 ? (full ? CALLED : 0) :

@@ -123,8 +123,12 @@ stash__slot_unlink(const struct stash *s, const char *name)
 
 	for (size_t i = 0; i < sizeof halves / sizeof *halves; i++) {
 		stash__slot_file(file, name, halves[i]);
-		if (unlinkat(s->slot_dir, file, 0) < 0 && errno != ENOENT)
-			stash__log(LOG_WARNING, "cannot delete %s in the slot directory: %s", file, strerror(errno));
+		if (unlinkat(s->slot_dir, file, 0) == 0 || errno == ENOENT)
+			continue;
+		stash__log(LOG_WARNING, "cannot delete %s in the slot directory: %s", file, strerror(errno));
+		/* An in half without the others would be no slot, and stop the next start. */
+		if (i == 0)
+			return;
 	}
 }
 

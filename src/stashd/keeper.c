@@ -390,7 +390,7 @@ end_everybody(struct keeper *k)
 
 	vault_clear(&k->vault);
 	while (scan(k) > 0 && stash__now_ns() < deadline)
-		(void)poll(NULL, 0, 5);
+		stash__pause_ms(5);
 }
 
 /* ---- the loop ---- */
@@ -440,6 +440,14 @@ timeout_ms(const struct keeper *k)
 	return stash__left_ms(k->next_scan) < ms ? stash__left_ms(k->next_scan) : ms;
 }
 
+static bool
+is_dead(const struct keeper *k)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PIDFD, (id_t)k->pidfd, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid == k->pid;
+}
+
 static void
 turn(struct keeper *k)
 {
@@ -450,9 +458,11 @@ turn(struct keeper *k)
 	};
 
 	if (poll(p, 3, timeout_ms(k)) < 0 && errno != EINTR) {
-		stash__log(LOG_ERR, "poll: %s; trying again", strerror(errno));
+		stash__log(LOG_ERR, "poll: %s; looking by itself from time to time", strerror(errno));
 		stash__pause_ms(TICK_MS / 2);
-		return;
+		p[0].revents = POLLIN;
+		p[1].revents = k->pid != 0 ? POLLIN : 0;
+		p[2].revents = k->pid != 0 && is_dead(k) ? POLLIN : 0;
 	}
 	if (k->pid != 0 && k->passed_on != 0)
 		pass_on(k);

@@ -117,16 +117,14 @@ free_mailbox(struct stash_worker *w, struct mailbox *mb)
 }
 
 /*
- * A channel that can't be had: that is the channel's end, not the worker's.  But one whose requests were handled here
- * before, and that only lacks memory now, is left to the next incarnation: its client must not be told that nothing was
- * done, and an answer may be due.
+ * A channel that can't be had: that is the channel's end, not the worker's.  But one for which only memory or a
+ * descriptor is lacking is left to the next incarnation: casts that were acknowledged may be in it, and requests that
+ * were handled, of which its client must not be told that they weren't.
  */
 static int
-refuse_offer(struct stash_worker *w, const struct offer *o, const struct stash__row *row, int error)
+refuse_offer(struct stash_worker *w, const struct offer *o, int error)
 {
-	bool fresh = row->used != 0 && row->req_count == 0;
-
-	if ((error == STASH_E_NOMEM || error == STASH_E_SYSTEM) && !fresh)
+	if (error == STASH_E_NOMEM || error == STASH_E_SYSTEM)
 		return error;
 	stash__control_refused(w, o->id, error, stash_errmsg());
 	return STASH_OK;
@@ -144,7 +142,7 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 	if (mb == NULL) {
 		if (o->bell >= 0)
 			close(o->bell);
-		return refuse_offer(w, o, &row, result);
+		return refuse_offer(w, o, result);
 	}
 	*mb = (struct mailbox){
 		.bell = o->bell, .line = o->line, .place = o->place, .gone = o->gone, .uid = o->uid, .pid = o->pid
@@ -153,7 +151,7 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 	if (result == STASH_OK && o->line && o->bell >= 0)
 		result = stash__mailbox_watch(w, mb);
 	if (result < 0) {
-		result = refuse_offer(w, o, &row, result);
+		result = refuse_offer(w, o, result);
 		free_mailbox(w, mb);
 		return result;
 	}

@@ -128,6 +128,13 @@ count(uint64_t place)
 	atomic_fetch_add(&page->lost, 1);
 }
 
+void
+failing_live(int64_t more)
+{
+	if (page != NULL && process == FAILING_IS_client)
+		atomic_fetch_add(&page->live, more);
+}
+
 /* ---- whether it fails ---- */
 
 int

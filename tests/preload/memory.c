@@ -14,18 +14,27 @@ void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
 void *__libc_memalign(size_t, size_t);
+void __libc_free(void *);
 int __asprintf_chk(char **, int, const char *, ...);
 int __vasprintf_chk(char **, int, const char *, va_list);
 void *reallocarray(void *, size_t, size_t);
 
 #define FAILS(function) failing_call(FAILING_##function, __builtin_return_address(0))
 
+static void *
+counted(void *p)
+{
+	if (p != NULL)
+		failing_live(1);
+	return p;
+}
+
 void *
 malloc(size_t n)
 {
 	int failed = FAILS(malloc);
 
-	return failed != 0 ? errno = failed, NULL : __libc_malloc(n);
+	return failed != 0 ? errno = failed, NULL : counted(__libc_malloc(n));
 }
 
 void *
@@ -33,7 +42,23 @@ calloc(size_t n, size_t size)
 {
 	int failed = FAILS(calloc);
 
-	return failed != 0 ? errno = failed, NULL : __libc_calloc(n, size);
+	return failed != 0 ? errno = failed, NULL : counted(__libc_calloc(n, size));
+}
+
+void
+free(void *p)
+{
+	if (p != NULL)
+		failing_live(-1);
+	__libc_free(p);
+}
+
+static void *
+again(void *p, size_t n)
+{
+	void *new = __libc_realloc(p, n);
+
+	return p == NULL ? counted(new) : new;
 }
 
 void *
@@ -41,7 +66,7 @@ realloc(void *p, size_t n)
 {
 	int failed = FAILS(realloc);
 
-	return failed != 0 ? errno = failed, NULL : __libc_realloc(p, n);
+	return failed != 0 ? errno = failed, NULL : again(p, n);
 }
 
 void *
@@ -51,7 +76,7 @@ reallocarray(void *p, size_t n, size_t size)
 
 	if (failed == 0 && size != 0 && n > SIZE_MAX / size)
 		failed = ENOMEM;
-	return failed != 0 ? errno = failed, NULL : __libc_realloc(p, n * size);
+	return failed != 0 ? errno = failed, NULL : again(p, n * size);
 }
 
 void *
@@ -59,7 +84,7 @@ aligned_alloc(size_t align, size_t n)
 {
 	int failed = FAILS(aligned_alloc);
 
-	return failed != 0 ? errno = failed, NULL : __libc_memalign(align, n);
+	return failed != 0 ? errno = failed, NULL : counted(__libc_memalign(align, n));
 }
 
 char *
@@ -67,7 +92,7 @@ strndup(const char *text, size_t max)
 {
 	int failed = FAILS(strndup);
 	size_t n = strnlen(text, max);
-	char *copy = failed != 0 ? NULL : __libc_malloc(n + 1);
+	char *copy = failed != 0 ? NULL : counted(__libc_malloc(n + 1));
 
 	if (failed != 0)
 		errno = failed;
@@ -83,7 +108,7 @@ strdup(const char *text)
 {
 	int failed = FAILS(strdup);
 	size_t n = strlen(text) + 1;
-	char *copy = failed != 0 ? NULL : __libc_malloc(n);
+	char *copy = failed != 0 ? NULL : counted(__libc_malloc(n));
 
 	if (failed != 0)
 		errno = failed;

@@ -21,6 +21,9 @@ int failing_call(enum failing_function, const void *to);
 void failing_child(void);
 void failing_title(const char *title);
 
+/* So many allocations more, or less. */
+void failing_live(int64_t more);
+
 /* The real function; looked for once. */
 #define REAL(type, name, params) \
 	static type(*real) params; \
