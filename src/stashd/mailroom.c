@@ -453,10 +453,9 @@ check_limits(const struct peer *p, uint64_t ring_bytes)
 		    ACCESS_RING_MAX);
 	RB_FOREACH(c, channel_ids, &p->server->channels)
 		n += c->way == NULL && c->uid == p->uid;
-	return n < ACCESS_CHANNELS_MAX ?
-	    0 :
-	    stash__fail(
-		STASH_E_BUSY, "user %u has %u channels, and that is all that another user may have at once", p->uid, n);
+	if (n < ACCESS_CHANNELS_MAX)
+		return 0;
+	return stash__fail(STASH_E_BUSY, "user %u has %u channels, which is all that another user may have", p->uid, n);
 }
 
 void
