@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <stash/stash.h>
@@ -366,6 +367,64 @@ START_TEST(a_reader_reads_slots_made_later_and_those_of_the_dead)
 	t_murder_all(&d);
 	t_as_user(&stranger, reads_after_death, &version);
 	t_stashd_start(&d, NULL);
+	t_stashd_stop(&d, 10000);
+}
+END_TEST
+
+struct shown {
+	int program;
+	const char *const *argv;
+	const char *text;
+};
+
+/* Opened by root: a directory above may be closed. */
+static const char *
+inspects(void *arg)
+{
+	const struct shown *s = arg;
+	int out = memfd_create("out", MFD_CLOEXEC), status;
+	char text[4096];
+	ssize_t n;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		dup2(out, STDOUT_FILENO);
+		dup2(out, STDERR_FILENO);
+		fexecve(s->program, (char *const *)(uintptr_t)s->argv, environ);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return "it can't run a program";
+	n = pread(out, text, sizeof text - 1, 0);
+	text[n > 0 ? n : 0] = '\0';
+	if (status != 0 || strstr(text, s->text) == NULL)
+		return t_wrong("%s: status %x: %s", s->argv[1], status, text);
+	return NULL;
+}
+
+START_TEST(a_reader_has_the_tool)
+{
+	const char *store = t_path("store");
+	const char *const list[] = { "stash-inspect", "list", "-d", store, NULL },
+			  *const tree[] = { "stash-inspect", "tree", "-d", store, NULL },
+			  *const show[] = { "stash-inspect", "show", "echo", "-d", store, NULL },
+			  *const events[] = { "stash-inspect", "events", "-d", store, NULL };
+	struct shown shown[] = { { -1, list, "echo" }, { -1, tree, "echo" }, { -1, show, "messages" },
+		{ -1, events, "echo" } };
+	struct stash_client *c;
+
+	if (!begin(READER))
+		return;
+	c = t_client(&d);
+	t_expect_call(c, "echo", "echo", "x", "x");
+	stash_client_close(c);
+	for (size_t i = 0; i < sizeof shown / sizeof *shown; i++) {
+		/* Not close-on-exec: /proc would lose it. */
+		shown[i].program = open(t_build("stash-inspect"), O_RDONLY);
+		ck_assert_int_ge(shown[i].program, 0);
+		t_as_user(&stranger, inspects, &shown[i]);
+		close(shown[i].program);
+	}
 	t_stashd_stop(&d, 10000);
 }
 END_TEST
@@ -832,6 +891,7 @@ suite(void)
 	tcase_add_test(tc, a_user_that_may_call_administers_nothing);
 	tcase_add_test(tc, a_reader_looks_and_calls_nothing);
 	tcase_add_test(tc, a_reader_reads_slots_made_later_and_those_of_the_dead);
+	tcase_add_test(tc, a_reader_has_the_tool);
 	tc = t_case(s, "over deaths", 120);
 	tcase_add_test(tc, its_calls_go_on_over_every_death);
 	tcase_add_test(tc, its_channel_is_known_to_the_next_stashd);

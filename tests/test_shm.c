@@ -383,6 +383,23 @@ START_TEST(test_base_is_never_torn)
 }
 END_TEST
 
+/* A client may present any memory as its channel. */
+START_TEST(test_channel_is_of_ordinary_memory)
+{
+	struct stash__channel huge;
+	int fd = memfd_create("huge", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_HUGETLB);
+
+	if (fd < 0) {
+		printf("not run: this kernel has no huge pages\n");
+		return;
+	}
+	ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL), 0);
+	ck_assert_int_eq(stash__channel_map(&huge, fd), STASH_E_PROTO);
+	ck_assert_ptr_nonnull(strstr(stash_errmsg(), "ordinary"));
+	close(fd);
+}
+END_TEST
+
 /* Whoever takes over reads its layout as text. */
 START_TEST(test_base_layout_ends)
 {
@@ -577,6 +594,7 @@ suite(void)
 	tcase_add_test(slot, test_base_is_never_torn);
 	tcase_add_test(slot, test_base_grows);
 	tcase_add_test(slot, test_base_layout_ends);
+	tcase_add_test(slot, test_channel_is_of_ordinary_memory);
 	tcase_add_test(bell, test_no_wakeup_is_lost);
 	tcase_add_test(bell, test_ring_never_blocks);
 	tcase_add_test(bell, test_fork_inherits_no_map);

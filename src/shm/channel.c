@@ -6,9 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -105,12 +107,23 @@ map(struct stash__channel *c, int fd)
 	return STASH_OK;
 }
 
+/* Huge pages take the same seals, but a hole that a client has punched there may not be filled again: SIGBUS. */
+static bool
+is_ordinary_memory(int memfd)
+{
+	struct statfs fs;
+
+	return fstatfs(memfd, &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
 int
 stash__channel_map(struct stash__channel *c, int memfd)
 {
 	int seals = fcntl(memfd, F_GET_SEALS);
 
 	memset(c, 0, sizeof *c);
+	if (seals >= 0 && !is_ordinary_memory(memfd))
+		return stash__fail(STASH_E_PROTO, "a channel's memory isn't ordinary memory");
 	if (seals < 0 || (seals & SEALS) != SEALS)
 		return stash__fail(STASH_E_PROTO, "a channel's memory isn't sealed: its owner could truncate it");
 	return map(c, memfd);
