@@ -163,7 +163,7 @@ make_aside(const char *run_dir, char aside[PATH_MAX])
 	gmtime_r(&now, &tm);
 	strftime(day, sizeof day, "%Y%m%dT%H%M%SZ", &tm);
 	for (int i = 0; i < NAMES_MAX; i++) {
-		if (snprintf(aside, PATH_MAX, "%s/discarded-%s.%d", run_dir, day, i) >= PATH_MAX)
+		if (snprintf(aside, PATH_MAX, "%s.discarded-%s.%d", run_dir, day, i) >= PATH_MAX)
 			return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", run_dir);
 		if (mkdir(aside, 0700) == 0)
 			return STASH_OK;

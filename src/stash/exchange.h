@@ -23,7 +23,7 @@ int stash__exchange_each(const char *run_dir, const struct stash__origin *,
  * has.  To be called before the store is exchanged, too: it never does harm.
  */
 int stash__exchange_keep(const char *run_dir, const struct stash__origin *);
-/* The store is right: slots, and what goes with them, are moved to *aside, a directory within the run directory; ""
+/* The store is right: slots, and what goes with them, are moved to *aside, a directory beside the run directory; ""
  * if there was nothing.  Nothing is deleted before the next reboot. */
 int stash__exchange_discard(const char *run_dir, char aside[PATH_MAX]);
 
