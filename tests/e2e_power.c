@@ -25,8 +25,8 @@
 #include "testlib_tape.h"
 
 #define ROOM ((size_t)256 << 20)
-#define CALLS 50  /* of the client that waits for the disk */
-#define STARTS 24 /* of a stashd on an image */
+#define CALLS 30  /* of the client that waits for the disk */
+#define STARTS 12 /* of a stashd on an image */
 
 /* Whose answers: workers, and two that no worker is. */
 enum who { DISK = 1, CRASH, CAUSE, EFFECT, FLUSHED, WHO_MAX };
@@ -503,7 +503,7 @@ static Suite *
 suite(void)
 {
 	Suite *s = suite_create("power");
-	TCase *c = t_case(s, "power", 120 + 120 * minutes());
+	TCase *c = t_case(s, "power", 300 + 120 * minutes());
 
 	/* A library that is loaded before all else, and sanitizers that want to be the first, don't go together. */
 #ifndef __SANITIZE_ADDRESS__

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Backups of a store: copies while batches go on, what makes a backup one, the list of them, and all that a check finds.
+ * Backups of a store: copies while batches go on, what makes a backup one, the list of them, and all that a check
+ * finds.
  */
 #include <dirent.h>
 #include <fcntl.h>

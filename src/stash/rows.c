@@ -86,8 +86,9 @@ stash__rows_begin(struct stash *s)
 		return result;
 	if (atomic_load(&r->in.page->durable) > r->number)
 		return stash__fail(STASH_E_CORRUPT,
-		    "%.200s/%s has later rows than the store in %.150s, which was exchanged, or restored from a copy. Keep "
-		    "them and the slots: stashctl -d %.150s keep-slots. Or discard them: stashctl -d %.150s discard-slots. "
+		    "%.200s/%s has later rows than the store in %.150s, which was exchanged, or restored from a copy. "
+		    "Keep them and the slots: stashctl -d %.150s keep-slots. Or discard them: stashctl -d %.150s "
+		    "discard-slots. "
 		    "Or put back the store that they belong to",
 		    s->options->run_dir, STASH__ROWS_NAME, s->options->dir, s->options->dir, s->options->dir);
 	r->head = atomic_load(&r->in.page->out_head);

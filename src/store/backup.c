@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * backup.c: making a backup.  The copy is written under a name that nobody looks for, verified by a child, synced, and
- * only then named; its text file comes last.  Whatever ends this in between leaves the directory's backups as they were.
+ * only then named; its text file comes last.  Whatever ends this in between leaves the directory's backups as they
+ * were.
  */
 #include <sys/stat.h>
 

@@ -2,8 +2,8 @@
 /*
  * pages.c: LMDB's file, page by page, read and never mapped: whether each page is what it says, each is used once, the
  * keys of a page are within what the page above it says, and no page is free that is used.  What a walk by LMDB's
- * cursors doesn't meet, a lookup or the next commit would: a wrong key in a branch hides states, a used page in the free
- * list is overwritten.  LMDB 0.9's format: all numbers as the machine has them.
+ * cursors doesn't meet, a lookup or the next commit would: a wrong key in a branch hides states, a used page in the
+ * free list is overwritten.  LMDB 0.9's format: all numbers as the machine has them.
  */
 #include <sys/stat.h>
 

@@ -149,7 +149,8 @@ store_probe(const char *dir, const struct store_options *options, const uint8_t 
 		    store_backup_advice(dir, advice));
 	if (result->other_lmdb)
 		return stash__fail(STASH_E_FORMAT,
-		    "%s: it is of another LMDB, or its first pages are damaged. Nothing was changed. If it is damaged: %s",
+		    "%s: it is of another LMDB, or its first pages are damaged. Nothing was changed. "
+		    "If it is damaged: %s",
 		    path, store_backup_advice(dir, advice));
 	return result->code == 0 ? 0 : stash__fail(result->code, "%s: %s", path, result->text);
 }

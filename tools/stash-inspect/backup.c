@@ -70,7 +70,8 @@ afterwards(const struct making *m)
 
 	if (code == 0 && unsaved > 0)
 		(void)tool_fail(m->t, 0,
-		    "backup: %u slots hold later states, which are not in the backup: start stashd, and make another one",
+		    "backup: %u slots hold later states, which are not in the backup: start stashd, and make another "
+		    "one",
 		    unsaved);
 	code = store_backup_note(stash__store_dir(m->store), &m->backup);
 	if (code < 0)
