@@ -185,8 +185,8 @@ store_backup_advice(const char *dir, char text[STORE_ADVICE_MAX])
 		    newest->made, where, path);
 	} else {
 		snprintf(text, STORE_ADVICE_MAX,
-		    "There is no backup that is known here; restore another one: stashctl -d %s restore BACKUP; or have "
-		    "it set aside and begin with an empty store: stashctl -d %s restore --empty",
+		    "There is no backup that is known here; restore another one: stashctl -d %s restore BACKUP; "
+		    "or have it set aside and begin with an empty store: stashctl -d %s restore --empty",
 		    where, where);
 	}
 	free(newest);
