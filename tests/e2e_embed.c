@@ -10,6 +10,7 @@
 #include <sys/pidfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include <stash/stash.h>
@@ -111,6 +112,7 @@ START_TEST(a_caller_learns_how_it_began)
 	struct stash_child_spec child = { .size = sizeof child, .id = "a", .behaviour = &wrong };
 	struct stash_supervisor_spec spec = { .size = sizeof spec, .children = &child, .nchildren = 1 };
 	struct stash_client *client;
+	struct t_result r;
 	siginfo_t end = { 0 };
 	int running = 7, other;
 
@@ -124,6 +126,10 @@ START_TEST(a_caller_learns_how_it_began)
 	ck_assert_int_eq(stash_supervise_start(&spec, t_path("store"), NULL, &other), STASH_E_BUSY);
 	ck_assert_int_eq(stash_client_open(&client, t_path("store"), NULL), 0);
 	ck_assert_int_eq(stash_reload(client, 10000), STASH_E_NOENT); /* there is no file to be read */
+	t_run(&r, NULL, (const char *const[]){ t_build("stashctl"), "-d", t_path("store"), "reexec", NULL });
+	ck_assert_int_eq(r.status, EX_NOHOST);
+	ck_assert_ptr_nonnull(strstr(r.err, "that program has to be started anew"));
+	t_result_free(&r);
 	ck_assert_int_eq(stash_stop(client, 20000), 0);
 	stash_client_close(client);
 	ck_assert_int_eq(waitid(P_PIDFD, (id_t)running, &end, WEXITED), 0);

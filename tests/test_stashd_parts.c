@@ -457,7 +457,7 @@ START_TEST(only_unknown_children_are_ended)
 		(void)pause();
 		_exit(0);
 	}
-	for (int i = 0; (left = orphans_end_unknown(&o, &known, 1, 0)) > 0 && i < 1000; i++)
+	for (int i = 0; (left = orphans_end_unknown(&o, &known, 1, 0, 0)) > 0 && i < 1000; i++)
 		(void)poll(NULL, 0, 1);
 	ck_assert_int_eq(left, 0);
 	ck_assert_int_lt(kill(unknown, 0), 0); /* killed and reaped */
@@ -559,6 +559,7 @@ answer_all(int fd)
 		while (mail_recv(fd, &m) == STASH_E_PENDING)
 			(void)mail_wait(fd, INT64_MAX);
 		buf = mail_begin(STASH__K_STATUSED, m.number);
+		(void)stash_view_text(&m.view);
 		stash_buf_add_int(buf, stash_view_int(&m.view));
 		stash_buf_add_int(buf, 1);
 		stash_buf_add_int(buf, 9);
@@ -585,7 +586,7 @@ START_TEST(many_are_asked_for_at_once)
 	k.statused = on_answer;
 	ck_assert_int_eq(keep_watch(&k, events), 0);
 	for (int i = 1; i <= QUESTIONS; i++)
-		keep_status(&k, (uint64_t)i, i);
+		keep_status(&k, (uint64_t)i, "w/1/1/one", i);
 	while (answers < QUESTIONS)
 		ck_assert_int_eq(event_base_loop(events, EVLOOP_ONCE), 0);
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);

@@ -111,6 +111,7 @@ void t_result_free(struct t_result *r);
 struct t_stashd {
 	const char *const *env; /* set by the caller, or NULL */
 	bool points;		/* set by the caller: the build with crash points */
+	const char *binary;	/* set by the caller: another program in its place; NULL: the one that was built */
 	struct t_proc proc;
 	const char *dir;  /* the store's directory; NULL: "store" in t_dir() */
 	const char *conf; /* where the config text is written; NULL: "stashd.conf" in t_dir() */

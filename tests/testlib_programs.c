@@ -232,8 +232,10 @@ t_stashd_start(struct t_stashd *d, const char *config)
 	if (config != NULL)
 		t_write_file(d->conf, config);
 	t_spawn(&d->proc,
-	    (const char *const[]){
-		d->points ? t_points("stashd") : t_build("stashd"), "-d", d->dir, "-f", d->conf, NULL },
+	    (const char *const[]){ d->binary != NULL ? d->binary :
+		    d->points			     ? t_points("stashd") :
+						       t_build("stashd"),
+		"-d", d->dir, "-f", d->conf, NULL },
 	    d->env);
 	if (!t_wait_for(stashd_answers, d, 10000) || d->proc.pid == 0)
 		ck_abort_msg("stashd %s; its output:\n%s", d->proc.pid == 0 ? "has ended" : "does not answer",

@@ -49,6 +49,17 @@ enum stash_notify {
 };
 
 /*
+ * What becomes of a worker whose supervisor process dies. KILL: the kernel kills
+ * it at the same moment, as a linked process would die in OTP, and the next
+ * supervisor starts it again unless it is temporary; no restart and no attempt at
+ * the message in its hand is counted for that. Since 0.1.0.
+ */
+enum stash_on_supervisor_loss {
+	STASH_LOSS_KEEP = 0, /* it goes on, and the next supervisor takes it over */
+	STASH_LOSS_KILL = 1
+};
+
+/*
  * What is done about a state that keeps crashing its worker; for a later
  * version.
  */
@@ -96,7 +107,7 @@ struct stash_child_spec {
 	/* time to stop in, then SIGKILL; 0: 5,000, for a supervisor infinity; STASH_INFINITY; STASH_BRUTAL_KILL */
 	int32_t shutdown_ms;
 	int32_t start_timeout_ms;    /* for init; 0: 60,000; STASH_INFINITY */
-	uint32_t on_supervisor_loss; /* reserved: 0, keep running */
+	uint32_t on_supervisor_loss; /* enum stash_on_supervisor_loss */
 	uint32_t no_persist;	     /* 1: plain OTP, every start from zero */
 	uint32_t max_attempts;	     /* incarnations killed on one message before it is set aside; 0: 3 */
 	int32_t handler_timeout_ms;  /* for a callback, then it is killed; 0, STASH_INFINITY: no limit */

@@ -177,6 +177,19 @@ int stash__client_request(struct stash_client *, int type, const struct stash_bu
 int stash__client_request_with(struct stash_client *, int type, const struct stash_buf *items, int fd, int timeout_ms,
     int (*fn)(void *arg, int type, struct stash_view *, int *fds, int nfds), void *arg);
 
+/* ---- about.c ---- */
+struct stash__about {
+	char version[64];	    /* of the supervisor */
+	int64_t supervisor, keeper; /* pids; no keeper: 0 */
+	uint64_t starts;	    /* supervisors so far */
+	uint64_t generation;	    /* of its binary: 0: the one by which stashd was started */
+	char keeper_version[64];
+};
+int stash__about(struct stash_client *, struct stash__about *, int timeout_ms);
+/* Answered when the next supervisor stands by: its version and generation.  Besides what the keeper says: _BUSY, _DOWN,
+ * STASH_E_NOENT: it is no stashd that runs there. */
+int stash__reexec(struct stash_client *, struct stash__about *next, int timeout_ms);
+
 /* ---- reload.c ---- */
 /* What stash_reload() does, or would do: a step each.  fn may be NULL. */
 typedef void stash__step_fn(void *arg, const char *what, const char *path, const char *why);

@@ -374,6 +374,7 @@ only_asks(int type)
 	case STASH__B_SCAN:
 	case STASH__B_LIST:
 	case STASH__B_PING:
+	case STASH__B_ABOUT:
 	case STASH__B_AWAIT:
 	case STASH__B_COUNT_CHILDREN:
 	case STASH__B_GET_CHILDSPEC:

@@ -126,6 +126,9 @@ int stash__store_registry(
     struct stash_store *store, int (*fn)(void *arg, const struct stash__registry_row *row), void *arg);
 /* The fields stored for a layout; *fields is NULL if there are none for images of that length. */
 int stash__store_fields(struct stash_store *store, const struct stash_state *state, struct stash_field **fields);
+/* Who runs the tree; STASH_E_DOWN: nobody. */
+struct stash__about;
+int stash__store_about(struct stash_store *store, struct stash__about *about);
 /* As its behaviour says it (format_status), while a stashd runs. *words, to be freed, is NULL if it says nothing. */
 int stash__store_words(struct stash_store *store, const char *name, uint64_t *version, char **words);
 /* A copy of the status page. STASH_E_NOENT: there is none; no stash process has run since the last clean stop. */

@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "client/client.h"
 #include "reader/reader.h"
 
 #define NAP_NS (10 * STASH__NS_PER_MS)
@@ -147,6 +148,22 @@ stash__store_online(struct stash_store *store)
 	if (result < 0)
 		return result;
 	result = stash__reader_online(store);
+	stash__reader_leave(store);
+	return result;
+}
+
+int
+stash__store_about(struct stash_store *store, struct stash__about *about)
+{
+	int result = stash__reader_enter(store);
+
+	if (result < 0)
+		return result;
+	result = stash__reader_online(store);
+	if (result == 0)
+		result = stash__fail(STASH_E_DOWN, "no stashd runs on %s", store->dir);
+	if (result > 0)
+		result = stash__about(store->client, about, STASH__READER_WAIT_MS);
 	stash__reader_leave(store);
 	return result;
 }

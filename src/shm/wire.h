@@ -127,6 +127,10 @@ enum stash__broker_wire {
 	/* [regular file, for writing]: the store is copied to it, see S_COPY.  Answer: DONE */
 	STASH__B_COPY = 48,
 	STASH__B_SHOW = 50, /* name: its last state in its behaviour's own words */
+	/* the next supervisor and stash by the binary that stands on the disk now; answered by REEXECED before the
+	 * supervisor gives way */
+	STASH__B_REEXEC = 56,
+	STASH__B_ABOUT = 57, /* who answers: ABOUT_IS */
 
 	/* answers */
 
@@ -149,7 +153,11 @@ enum stash__broker_wire {
 	    73,			/* error, text; without error: more (0/1), place (0 begins), bytes: of a packed child */
 	STASH__B_VALUE_OF = 80, /* error, text; without error: bytes */
 	STASH__B_FREED = 81,	/* unasked, request number 0: alias: it isn't the name of whom it was any more */
-	STASH__B_WORDS = 100,	/* error, text; without error: version of the state, text: "" if it has none */
+	/* error, text; without error: version, pid of the supervisor, supervisors so far (this one included),
+	 * generation of its binary (0: the one that stashd was started by), version of the keeper, its pid (0: dead) */
+	STASH__B_ABOUT_IS = 110,
+	STASH__B_REEXECED = 111, /* error, text; without error: version and generation of who comes now */
+	STASH__B_WORDS = 100,	 /* error, text; without error: version of the state, text: "" if it has none */
 	/* error, text, term, more (1: further messages follow), count, for each of that many steps: what ("flags",
 	 * "remove", "change", "add", "later"), path (of "later" a key), why */
 	STASH__B_STEPS = 101
@@ -241,20 +249,28 @@ enum stash__verdict {
 };
 
 /* ---- supervisor <-> keeper ---- */
+#define STASH__KEEPER_VERSION 1 /* of these, which alone are spoken between binaries of two versions */
 enum stash__keeper_wire {
 	STASH__K_STORE =
 	    1, /* key, pid that it belongs to (0: none) [descriptors, at most 4]; replaces; no answer.  A child
 			      * of the keeper whose pid stands in no item is an orphan of somebody's, and is killed */
 	STASH__K_DROP = 2,   /* key; no answer */
 	STASH__K_FETCH = 3,  /* all: answered by one ITEM for each key, then END */
-	STASH__K_STATUS = 4, /* pid: waitid(WNOWAIT) on its child; answered by STATUSED */
-	STASH__K_REAP = 5,   /* pid; no answer */
+	STASH__K_STATUS = 4, /* key, pid: waitid(WNOWAIT) by the pidfd that is kept there; answered by STATUSED */
+	STASH__K_REAP = 5,   /* key, pid: by that pidfd; no answer */
 	STASH__K_BEAT = 6,   /* I live; no answer */
 	STASH__K_OVER = 7,   /* result code, text, term: the tree has ended for good, do not start me again */
+	/* start my successor by the binary as it stands on the disk now, beside me; answered by REEXECED */
+	STASH__K_REEXEC = 16,
+	STASH__K_YIELD = 17, /* whoever asked for it knows: end me, and let that one go on; no answer */
+	/* The first word of one that came by exec, before FETCH: error, text, its version.  With an error it ends */
+	STASH__K_HELLO = 18,
+	STASH__K_SETTLED = 19, /* I have taken over all that there was; no answer */
 
-	STASH__K_ITEM = 64,    /* key, pid [descriptors] */
-	STASH__K_END = 65,     /* starts (how many supervisors there were before this one) */
-	STASH__K_STATUSED = 66 /* pid, state (0: runs, 1: dead, 2: not my child), wait status */
+	STASH__K_ITEM = 64,	/* key, pid [descriptors] */
+	STASH__K_END = 65,	/* starts (how many supervisors there were before this one) */
+	STASH__K_STATUSED = 66, /* pid, state (0: runs, 1: dead, 2: not my child), wait status */
+	STASH__K_REEXECED = 80	/* error, text; without error: version and generation of the successor, which waits */
 };
 
 #endif

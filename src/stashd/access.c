@@ -130,6 +130,7 @@ access_may(unsigned access, int64_t type)
 	case STASH__B_GET_CHILDSPEC:
 	case STASH__B_SCAN:
 	case STASH__B_SHOW:
+	case STASH__B_ABOUT:
 		return (access & ACCESS_LOOK) != 0;
 	default:
 		return false;

@@ -32,7 +32,8 @@ enum wait_kind {
 	WAIT_SCAN,
 	WAIT_PUT,
 	WAIT_WORDS,
-	WAIT_RELOAD
+	WAIT_RELOAD,
+	WAIT_REEXEC
 };
 
 /* A request whose answer comes later. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * keeper.c: the keeper's loop.  Whatever a supervisor has sent before it died is read before the next one is started;
- * one that is silent for too long is killed, and never just left behind.
+ * one that is silent for too long is killed, and never just left behind.  This process never changes its own code: a
+ * supervisor of another binary stands beside the old one until it has said that it can go on (candidate.c), and if it
+ * then doesn't get to the end of its takeover, the code that worked before goes on.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +27,7 @@
 #include "base/point.h"
 #include "shm/wire.h"
 #include "stashd/keeper.h"
+#include "stashd/keeping.h"
 #include "stashd/mail.h"
 #include "stashd/orphans.h"
 #include "stashd/proc.h"
@@ -32,7 +35,6 @@
 
 #define SILENCE_NS (10 * STASH__NS_PER_S) /* without a beat: it hangs */
 #define TICK_MS 1000
-#define SCAN_SOON_NS STASH__NS_PER_S	    /* orphans: after something has died */
 #define SCAN_LATE_NS (30 * STASH__NS_PER_S) /* and anyway */
 #define SCAN_SHARE 100			    /* of the time at most goes into it */
 #define HEALTHY_NS (100 * STASH__NS_PER_MS) /* one that lived that long is followed at once */
@@ -42,43 +44,26 @@
 #define STOPPING_DEATHS 10		  /* of supervisors that were to stop: then nobody will do it in order */
 #define SECOND_SIGNAL_NS (500 * STASH__NS_PER_MS) /* one that comes sooner is the first one's echo */
 
-struct keeper {
-	const struct keeper_job *job;
-	struct vault vault;
-	struct orphans orphans;
-	int signals;
-	sigset_t before, taken;
-	/* the supervisor; pid 0: none at the moment */
-	pid_t pid;
-	int pidfd, socket;
-	uint64_t starts;
-	int64_t started, last_beat, next_start, delay;
-	unsigned passed_on; /* signals for the next supervisor, a bit each */
-	unsigned asked;	    /* those of them that ask for the end: each supervisor is told, until one has done it */
-	int64_t asked_at;
-	unsigned deaths; /* and failed starts, since then */
-	bool hurry;	 /* asked again meanwhile */
-	int64_t next_scan, scanned, rest, last_turn;
-	bool over;
-	int64_t over_since;
-	int result;
-	char text[STASH__ERRMSG_MAX], term[STASH__ERRTERM_MAX];
-};
-
 static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 enum { FORWARDED = sizeof(forwarded) / sizeof(forwarded[0]), ENDING = 1 | 2 /* the bits of the first two */ };
 
 /* ---- starting and ending a supervisor ---- */
 
-static _Noreturn void
-become_supervisor(struct keeper *k, int socket)
+static void
+become_supervisor(void *arg, int socket)
 {
+	struct keeper *k = arg;
+	struct keeper_other other = {
+		.file = k->code.file, .socket = socket, .starts = k->starts, .generation = k->code.generation
+	};
 	int status;
 
-	close(k->signals);
-	vault_clear(&k->vault);
 	/* A terminal's signals reach the keeper alone, which passes them on. */
 	(void)setpgid(0, 0);
+	if (k->code.file >= 0)
+		k->job->other(k->job->arg, &other);
+	close(k->signals);
+	vault_clear(&k->vault);
 	stash__point_process("supervisor", NULL);
 	status = k->job->supervisor(k->job->arg, socket, k->starts);
 	fflush(NULL);
@@ -95,8 +80,8 @@ later(struct keeper *k)
 		k->delay = DELAY_MAX_NS;
 }
 
-static void
-pass_on(struct keeper *k)
+void
+keeper_pass_on(struct keeper *k)
 {
 	for (int i = 0; i < FORWARDED; i++) {
 		/* One that is dead is followed; else it is tried again at the next turn. */
@@ -106,143 +91,22 @@ pass_on(struct keeper *k)
 	}
 }
 
-static int
-fork_supervisor(struct keeper *k, int sockets[2])
-{
-	fflush(NULL);
-	k->pid = fork();
-	if (k->pid == 0) {
-		close(sockets[0]);
-		become_supervisor(k, sockets[1]);
-	}
-	if (k->pid < 0) {
-		k->pid = 0;
-		return stash__fail_errno("can't fork the supervisor");
-	}
-	k->pidfd = pidfd_open(k->pid, 0);
-	if (k->pidfd < 0) {
-		int result = stash__fail_errno("can't watch the supervisor");
-
-		(void)kill(k->pid, SIGKILL);
-		(void)waitpid(k->pid, NULL, 0);
-		k->pid = 0;
-		return result;
-	}
-	return 0;
-}
-
 static void
 start(struct keeper *k)
 {
-	int sockets[2];
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets) < 0) {
-		stash__log(LOG_ERR, "can't make the supervisor's socket: %s", strerror(errno));
-		later(k);
-		return;
-	}
-	if (fork_supervisor(k, sockets) < 0) {
+	if (candidate_fork(become_supervisor, k, &k->pid, &k->pidfd, &k->socket) < 0) {
 		stash__log(LOG_ERR, "%s", stash_errmsg());
-		close(sockets[0]);
-		close(sockets[1]);
 		later(k);
 		return;
 	}
-	close(sockets[1]);
-	k->socket = sockets[0];
 	k->starts++;
+	k->unsettled++;
 	k->started = k->last_beat = stash__now_ns();
 	k->passed_on |= k->asked;
-	pass_on(k);
+	keeper_pass_on(k);
 }
 
-/* ---- what the supervisor asks for ---- */
-
-static void
-on_store(struct keeper *k, struct mail *m)
-{
-	const char *key = stash_view_text(&m->view);
-	pid_t pid = (pid_t)stash__view_range(&m->view, 0, INT32_MAX);
-	int fds[STASH__SOCK_FDS];
-	int nfds = m->nfds;
-
-	if (stash_view_end(&m->view) < 0 || nfds > VAULT_FDS)
-		return;
-	for (int i = 0; i < nfds; i++)
-		fds[i] = mail_take_fd(m, i);
-	if (vault_store(&k->vault, key, pid, fds, nfds) < 0)
-		stash__log(LOG_ERR, "%s: %s", key, stash_errmsg());
-}
-
-static void
-on_drop(struct keeper *k, struct mail *m)
-{
-	const char *key = stash_view_text(&m->view);
-
-	if (stash_view_end(&m->view) < 0)
-		return;
-	vault_drop(&k->vault, key);
-	/* A dead worker may have left something behind. */
-	if (k->next_scan > stash__now_ns() + SCAN_SOON_NS)
-		k->next_scan = stash__now_ns() + SCAN_SOON_NS;
-}
-
-static void
-on_fetch(struct keeper *k)
-{
-	struct vault_item *item = NULL;
-	struct stash_buf *buf;
-	int result = 0;
-
-	while (result == 0 && (item = vault_next(&k->vault, item)) != NULL) {
-		buf = mail_begin(STASH__K_ITEM, 0);
-		stash_buf_add_text(buf, item->key);
-		stash_buf_add_int(buf, item->pid);
-		result = mail_send_wait(k->socket, buf, item->fds, item->nfds, 5000);
-	}
-	buf = mail_begin(STASH__K_END, 0);
-	stash_buf_add_int(buf, (int64_t)k->starts);
-	if (result == 0)
-		result = mail_send_wait(k->socket, buf, NULL, 0, 5000);
-	if (result < 0)
-		stash__log(LOG_ERR, "can't hand descriptors to the supervisor: %s", stash_errmsg());
-}
-
-static void
-on_status(struct keeper *k, struct mail *m)
-{
-	pid_t pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
-	siginfo_t info = { 0 };
-	struct stash_buf *buf;
-	int state, result;
-
-	if (stash_view_end(&m->view) < 0)
-		return;
-	if (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT | WNOHANG) < 0)
-		state = 2;
-	else
-		state = info.si_pid == pid ? 1 : 0;
-	buf = mail_begin(STASH__K_STATUSED, m->number);
-	stash_buf_add_int(buf, pid);
-	stash_buf_add_int(buf, state);
-	stash_buf_add_int(buf, state == 1 ? proc_wait_status(&info) : -1);
-	result = mail_send_wait(k->socket, buf, NULL, 0, 5000);
-	if (result == STASH_E_TIMEDOUT && k->pid != 0) {
-		/* Without this answer it would wait for ever; the next one asks again. */
-		stash__log(LOG_ERR, "the supervisor doesn't read what it has asked for: killed");
-		(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
-	}
-}
-
-static void
-on_reap(struct mail *m)
-{
-	pid_t pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
-	siginfo_t info;
-
-	if (stash_view_end(&m->view) == 0)
-		(void)waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG);
-}
+/* ---- what the supervisor says ---- */
 
 static void
 on_over(struct keeper *k, struct mail *m)
@@ -252,6 +116,8 @@ on_over(struct keeper *k, struct mail *m)
 
 	if (stash_view_end(&m->view) < 0)
 		return;
+	if (k->trial_until != 0 && result < 0)
+		return; /* that it can't is no end of the tree */
 	k->over = true;
 	k->over_since = stash__now_ns();
 	k->result = result;
@@ -259,30 +125,53 @@ on_over(struct keeper *k, struct mail *m)
 	strlcpy(k->term, term, sizeof(k->term));
 }
 
+/* Of one that follows another one of its binary, which was asked before. */
+static void
+on_hello(struct mail *m)
+{
+	int error = (int)stash__view_range(&m->view, INT32_MIN, 0);
+	const char *text = stash_view_text(&m->view);
+
+	if (error < 0)
+		stash__log(LOG_ERR, "the supervisor can't begin: %s", text);
+}
+
 static void
 handle(struct keeper *k, struct mail *m)
 {
 	switch (m->type) {
 	case STASH__K_STORE:
-		on_store(k, m);
+		keeping_store(k, m);
 		break;
 	case STASH__K_DROP:
-		on_drop(k, m);
+		keeping_drop(k, m);
 		break;
 	case STASH__K_FETCH:
-		on_fetch(k);
+		keeping_fetch(k);
 		break;
 	case STASH__K_STATUS:
-		on_status(k, m);
+		keeping_status(k, m);
 		break;
 	case STASH__K_REAP:
-		on_reap(m);
+		keeping_reap(k, m);
 		break;
 	case STASH__K_BEAT:
 		k->last_beat = stash__now_ns();
 		break;
 	case STASH__K_OVER:
 		on_over(k, m);
+		break;
+	case STASH__K_REEXEC:
+		succession_ask(k, m);
+		break;
+	case STASH__K_YIELD:
+		succession_yield(k);
+		break;
+	case STASH__K_SETTLED:
+		succession_settled(k);
+		break;
+	case STASH__K_HELLO:
+		on_hello(m);
 		break;
 	default:
 		stash__log(LOG_ERR, "the supervisor has sent a message of an unknown kind, %lld", (long long)m->type);
@@ -325,10 +214,16 @@ on_death(struct keeper *k)
 	k->pid = 0;
 	if (k->over)
 		return;
+	if (k->next.ready) {
+		succession_install(k);
+		return;
+	}
+	candidate_end(&k->next);
 	proc_describe(proc_wait_status(&info), text, sizeof(text));
 	stash__log(LOG_ERR, "the supervisor has died (%s); the next one takes over", text);
 	if (lived >= HEALTHY_NS)
 		k->delay = 0;
+	succession_fall_back(k);
 	later(k);
 	k->next_scan = stash__now_ns() + SCAN_SOON_NS;
 }
@@ -357,6 +252,7 @@ watch(struct keeper *k, int64_t now)
 	k->last_turn = now;
 	if (k->pid == 0)
 		return;
+	succession_watch(k, now);
 	if (k->over && now - k->over_since > FAREWELL_NS) {
 		(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
 	} else if (now - k->last_beat > SILENCE_NS && !proc_traced(k->pid)) {
@@ -373,7 +269,7 @@ scan(struct keeper *k)
 	int n, left;
 	pid_t *pids = vault_pids(&k->vault, &n);
 
-	left = n < 0 ? 0 : orphans_end_unknown(&k->orphans, pids, n, k->pid);
+	left = n < 0 ? 0 : orphans_end_unknown(&k->orphans, pids, n, k->pid, k->next.pid);
 	free(pids);
 	/* Where all of /proc has to be read, that takes long when there are thousands of processes. */
 	k->scanned = stash__now_ns();
@@ -427,7 +323,7 @@ on_signal(struct keeper *k)
 			k->next_scan = stash__now_ns() + SCAN_SOON_NS;
 	}
 	if (k->pid != 0)
-		pass_on(k);
+		keeper_pass_on(k);
 }
 
 static int
@@ -455,9 +351,10 @@ turn(struct keeper *k)
 		{ .fd = k->signals, .events = POLLIN },
 		{ .fd = k->pid != 0 ? k->socket : -1, .events = POLLIN },
 		{ .fd = k->pid != 0 ? k->pidfd : -1, .events = POLLIN },
+		{ .fd = k->next.pid != 0 && !k->next.ready ? k->next.socket : -1, .events = POLLIN },
 	};
 
-	if (poll(p, 3, timeout_ms(k)) < 0 && errno != EINTR) {
+	if (poll(p, 4, timeout_ms(k)) < 0 && errno != EINTR) {
 		stash__log(LOG_ERR, "poll: %s; looking by itself from time to time", strerror(errno));
 		stash__pause_ms(TICK_MS / 2);
 		p[0].revents = POLLIN;
@@ -465,7 +362,7 @@ turn(struct keeper *k)
 		p[2].revents = k->pid != 0 && is_dead(k) ? POLLIN : 0;
 	}
 	if (k->pid != 0 && k->passed_on != 0)
-		pass_on(k);
+		keeper_pass_on(k);
 	if (p[0].revents != 0)
 		on_signal(k);
 	if (p[1].revents != 0)
@@ -474,6 +371,7 @@ turn(struct keeper *k)
 		on_death(k);
 	else if (p[1].revents & POLLHUP)
 		(void)poll(&p[2], 1, 100); /* it has closed its end, and is about to die */
+	succession_look(k);
 	watch(k, stash__now_ns());
 	give_up(k);
 }
@@ -511,6 +409,7 @@ loop(struct keeper *k)
 {
 	k->last_turn = stash__now_ns();
 	k->next_scan = k->last_turn + SCAN_LATE_NS;
+	succession_begin(k);
 	while (!k->over || k->pid != 0) {
 		if (k->pid == 0 && stash__now_ns() >= k->next_start)
 			start(k);
@@ -518,6 +417,7 @@ loop(struct keeper *k)
 		if (stash__now_ns() >= k->next_scan)
 			(void)scan(k);
 	}
+	succession_end(k);
 	end_everybody(k);
 }
 

@@ -10,10 +10,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* One that is made by exec. */
+struct keeper_other {
+	int file; /* the binary, open */
+	int socket;
+	uint64_t starts, generation; /* of the binary: counted from 1, 0 is this process's own */
+	bool trial;		     /* the first one of it: whatever goes wrong, it just ends */
+};
+
 struct keeper_job {
 	/* In a process of its own, with its end of the socket; returns its exit status.  starts: how many there were
 	 * before it. */
 	int (*supervisor)(void *arg, int keeper, uint64_t starts);
+	/* The same by another binary, never returns: packs what that needs to know, and execs; in a process of its own,
+	 * too.  What goes wrong is told by HELLO. */
+	void (*other)(void *arg, const struct keeper_other *);
+	const char *binary; /* its path; NULL: there is none */
 	void *arg;
 	bool last; /* signals aren't given back */
 };

@@ -21,9 +21,20 @@
 struct keep_answer {
 	STAILQ_ENTRY(keep_answer) link;
 	uint64_t number;
-	pid_t pid;
+	pid_t pid; /* 0: it is the answer to keep_reexec() */
 	int state, status;
+	int error;
+	char *text, *version;
+	uint64_t generation;
 };
+
+static void
+free_answer(struct keep_answer *a)
+{
+	free(a->text);
+	free(a->version);
+	free(a);
+}
 
 static void
 lose(struct keeplink *k)
@@ -39,22 +50,53 @@ lose(struct keeplink *k)
 		k->lost(k->arg);
 }
 
+static void
+read_reexeced(struct keep_answer *a, struct mail *m)
+{
+	a->error = (int)stash__view_range(&m->view, INT32_MIN, 0);
+	a->text = strdup(stash_view_text(&m->view));
+	if (a->error != 0)
+		return;
+	a->version = strdup(stash_view_text(&m->view));
+	a->generation = (uint64_t)stash__view_range(&m->view, 0, INT64_MAX);
+}
+
+static void
+read_statused(struct keep_answer *a, struct mail *m)
+{
+	a->pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
+	a->state = (int)stash__view_range(&m->view, 0, 2);
+	a->status = (int)stash__view_range(&m->view, -1, INT32_MAX);
+}
+
 /* NULL: it is none, or there is no memory. */
 static struct keep_answer *
 answer_of(struct mail *m)
 {
-	struct keep_answer *a = m->type == STASH__K_STATUSED ? calloc(1, sizeof(*a)) : NULL;
+	bool known = m->type == STASH__K_STATUSED || m->type == STASH__K_REEXECED;
+	struct keep_answer *a = known ? calloc(1, sizeof(*a)) : NULL;
 
 	if (a == NULL)
 		return NULL;
 	a->number = m->number;
-	a->pid = (pid_t)stash__view_range(&m->view, 1, INT32_MAX);
-	a->state = (int)stash__view_range(&m->view, 0, 2);
-	a->status = (int)stash__view_range(&m->view, -1, INT32_MAX);
+	if (m->type == STASH__K_REEXECED)
+		read_reexeced(a, m);
+	else
+		read_statused(a, m);
 	if (stash_view_end(&m->view) == 0)
 		return a;
-	free(a);
+	free_answer(a);
 	return NULL;
+}
+
+static void
+tell_answer(struct keeplink *k, const struct keep_answer *a)
+{
+	if (a->pid != 0)
+		k->statused(k->arg, a->number, a->pid, a->state, a->status);
+	else
+		k->reexeced(k->arg, a->number, a->error, a->text != NULL ? a->text : "",
+		    a->version != NULL ? a->version : "", a->generation);
 }
 
 /* All that is there; 0, or the socket's error. */
@@ -81,8 +123,8 @@ tell_answers(struct keeplink *k)
 
 	while ((a = STAILQ_FIRST(&k->early)) != NULL) {
 		STAILQ_REMOVE_HEAD(&k->early, link);
-		k->statused(k->arg, a->number, a->pid, a->state, a->status);
-		free(a);
+		tell_answer(k, a);
+		free_answer(a);
 	}
 }
 
@@ -210,7 +252,7 @@ keep_close(struct keeplink *k)
 		event_del(&k->answers);
 	while ((a = STAILQ_FIRST(&k->early)) != NULL) {
 		STAILQ_REMOVE_HEAD(&k->early, link);
-		free(a);
+		free_answer(a);
 	}
 	k->lost = NULL;
 	lose(k);
@@ -236,10 +278,11 @@ keep_drop(struct keeplink *k, const char *key)
 }
 
 void
-keep_status(struct keeplink *k, uint64_t number, pid_t pid)
+keep_status(struct keeplink *k, uint64_t number, const char *key, pid_t pid)
 {
 	struct stash_buf *buf = mail_begin(STASH__K_STATUS, number);
 
+	stash_buf_add_text(buf, key);
 	stash_buf_add_int(buf, pid);
 	send_it(k, buf, NULL, 0);
 	if (k->fd < 0)
@@ -247,10 +290,11 @@ keep_status(struct keeplink *k, uint64_t number, pid_t pid)
 }
 
 void
-keep_reap(struct keeplink *k, pid_t pid)
+keep_reap(struct keeplink *k, const char *key, pid_t pid)
 {
 	struct stash_buf *buf = mail_begin(STASH__K_REAP, 0);
 
+	stash_buf_add_text(buf, key);
 	stash_buf_add_int(buf, pid);
 	send_it(k, buf, NULL, 0);
 }
@@ -259,6 +303,24 @@ void
 keep_beat(struct keeplink *k)
 {
 	send_it(k, mail_begin(STASH__K_BEAT, 0), NULL, 0);
+}
+
+void
+keep_reexec(struct keeplink *k, uint64_t number)
+{
+	send_it(k, mail_begin(STASH__K_REEXEC, number), NULL, 0);
+}
+
+void
+keep_yield(struct keeplink *k)
+{
+	send_it(k, mail_begin(STASH__K_YIELD, 0), NULL, 0);
+}
+
+void
+keep_settled(struct keeplink *k)
+{
+	send_it(k, mail_begin(STASH__K_SETTLED, 0), NULL, 0);
 }
 
 void

@@ -22,6 +22,9 @@ struct keeplink {
 	struct event answers;		  /* tells those */
 	/* the answer to keep_status(): state 0 it runs, 1 dead, 2 no child of the keeper */
 	void (*statused)(void *arg, uint64_t number, pid_t, int state, int wait_status);
+	/* the answer to keep_reexec() */
+	void (*reexeced)(
+	    void *arg, uint64_t number, int error, const char *text, const char *version, uint64_t generation);
 	void (*lost)(void *arg);
 	void *arg;
 };
@@ -36,9 +39,13 @@ void keep_close(struct keeplink *);
 
 void keep_store(struct keeplink *, const char *key, pid_t pid, const int *fds, int nfds);
 void keep_drop(struct keeplink *, const char *key);
-void keep_status(struct keeplink *, uint64_t number, pid_t pid);
-void keep_reap(struct keeplink *, pid_t pid);
+/* key: under which its pidfd is kept */
+void keep_status(struct keeplink *, uint64_t number, const char *key, pid_t pid);
+void keep_reap(struct keeplink *, const char *key, pid_t pid);
 void keep_beat(struct keeplink *);
+void keep_reexec(struct keeplink *, uint64_t number);
+void keep_yield(struct keeplink *);
+void keep_settled(struct keeplink *);
 /* The tree has ended for good. */
 void keep_over(struct keeplink *, int result, const char *text, const char *term);
 

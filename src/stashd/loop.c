@@ -118,6 +118,7 @@ on_keeper_lost(void *arg)
 	struct timeval now = { 0 };
 	struct server *s = arg;
 
+	reexec_keeper_lost(arg);
 	stash__log(
 	    LOG_ALERT, "the keeper is dead: this supervisor goes on, but nobody will replace it; restart stashd soon");
 	/* What workers leave behind comes here from now on. */
@@ -130,6 +131,12 @@ static void
 on_statused(void *arg, uint64_t number, pid_t pid, int state, int wait_status)
 {
 	reap_statused(arg, number, pid, state, wait_status);
+}
+
+static void
+on_reexeced(void *arg, uint64_t number, int error, const char *text, const char *version, uint64_t generation)
+{
+	reexec_answered(arg, number, error, text, version, generation);
 }
 
 /* ---- the machine's news ---- */
@@ -169,6 +176,11 @@ server_over(struct server *s, int result, const char *text)
 {
 	if (s->phase == SERVER_OVER)
 		return;
+	if (s->trial && result < 0) {
+		/* Nothing has been touched yet: whoever worked before goes on. */
+		stash__log(LOG_ERR, "stashd %s can't take over: %s", stash_version(), text);
+		_exit(EX_SOFTWARE);
+	}
 	STASH_POINT("sup_tree_ended");
 	s->over_ns = stash__now_ns();
 	s->phase = SERVER_OVER;
@@ -245,6 +257,7 @@ watch(struct server *s)
 	if (event_add(&s->signals, NULL) != 0 || event_add(&s->tick, &second) != 0)
 		return stash__fail(STASH_E_SYSTEM, "can't watch signals and time");
 	s->keep.statused = on_statused;
+	s->keep.reexeced = on_reexeced;
 	s->keep.lost = on_keeper_lost;
 	s->keep.arg = s;
 	return keep_watch(&s->keep, s->events);
@@ -260,6 +273,10 @@ fill(struct server *s, const struct server_job *job, uint64_t starts)
 	s->run_dir = job->run_dir;
 	s->lock_fd = job->lock_fd;
 	s->child_mask = job->child_mask;
+	s->generation = job->generation;
+	s->keeper_version = job->keeper_version != NULL ? job->keeper_version : stash_version();
+	s->keeper_pid = getppid();
+	s->trial = job->trial;
 	s->starts = starts;
 	s->phase = SERVER_BOOT;
 	s->began_ns = stash__now_ns();

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -39,15 +40,22 @@
 struct command {
 	const char *dir, *file;
 	char *cwd; /* from which file was named */
-	bool check, verbose, detach;
+	int cwd_error;
+	bool check, verbose, detach, syslog;
+	const char *handover;	 /* in a supervisor that a keeper has made by exec; else NULL */
+	char *binary, *absolute; /* what a keeper would exec, and with which file; NULL: it can't */
+	const char *words[8];
 };
 
-enum { OPTION_DETACH = 256 };
+enum { OPTION_DETACH = 256, OPTION_HANDOVER, OPTION_SYSLOG };
 
 static const struct option options[] = { { "check", no_argument, NULL, 'n' },
 	{ "detach", no_argument, NULL, OPTION_DETACH }, { "dir", required_argument, NULL, 'd' },
 	{ "file", required_argument, NULL, 'f' }, { "help", no_argument, NULL, 'h' },
-	{ "verbose", no_argument, NULL, 'v' }, { "version", no_argument, NULL, 'V' }, { NULL, 0, NULL, 0 } };
+	{ "verbose", no_argument, NULL, 'v' }, { "version", no_argument, NULL, 'V' },
+	/* said by a keeper to the next supervisor, and by nobody else */
+	{ "handover", required_argument, NULL, OPTION_HANDOVER }, { "syslog", no_argument, NULL, OPTION_SYSLOG },
+	{ NULL, 0, NULL, 0 } };
 
 static const char usage[] = "usage: stashd [-nv] [-d DIR] [-f FILE] [--detach]\n"
 			    "  -d, --dir DIR    the store's directory; else $STASH_DIR, else " DEFAULT_DIR "\n"
@@ -124,11 +132,13 @@ wrong_option(int result, char *const *argv)
 {
 	const char *names[sizeof(options) / sizeof(options[0])], *nearest = NULL, *word = argv[optind - 1];
 	char shown[80], text[160] = "unknown option; see stashd -h";
-	size_t i;
+	size_t i, n = 0;
 
-	for (i = 0; options[i].name != NULL; i++)
-		names[i] = options[i].name;
-	names[i] = NULL;
+	for (i = 0; options[i].name != NULL; i++) {
+		if (options[i].val < OPTION_HANDOVER)
+			names[n++] = options[i].name;
+	}
+	names[n] = NULL;
 	if (!refused_long(word)) {
 		snprintf(shown, sizeof(shown), "-%c", optopt);
 	} else {
@@ -168,6 +178,12 @@ parse_options(struct command *command, int argc, char **argv)
 			break;
 		case OPTION_DETACH:
 			command->detach = true;
+			break;
+		case OPTION_HANDOVER:
+			command->handover = optarg;
+			break;
+		case OPTION_SYSLOG:
+			command->syslog = true;
 			break;
 		case 'h':
 			fputs(usage, stdout);
@@ -296,23 +312,94 @@ reread(void *arg, struct stash__reread *result)
 	return error;
 }
 
+/* PATH as it is from any directory; to be freed.  NULL: it can't be told. */
+static char *
+make_absolute(const char *cwd, const char *path)
+{
+	char *absolute = NULL;
+
+	if (path[0] == '/')
+		return strdup(path);
+	return cwd != NULL && asprintf(&absolute, "%s/%s", cwd, path) > 0 ? absolute : NULL;
+}
+
+/* By which path this program was started; a link that it was started by is followed anew when it is asked for. */
+static char *
+find_binary(const char *cwd, const char *name)
+{
+	static const char deleted[] = " (deleted)";
+	char path[PATH_MAX + sizeof(deleted)];
+	ssize_t n;
+
+	if (strchr(name, '/') != NULL)
+		return make_absolute(cwd, name);
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	if (n <= 0)
+		return NULL;
+	path[n] = '\0';
+	/* It may have been replaced already since the exec. */
+	if (access(path, F_OK) != 0 && (size_t)n > strlen(deleted) && strcmp(path + n - strlen(deleted), deleted) == 0)
+		path[(size_t)n - strlen(deleted)] = '\0';
+	return strdup(path);
+}
+
+/* With which words the next supervisor would be executed: those of this one. */
+static void
+make_words(struct command *command)
+{
+	int n = 0;
+
+	command->words[n++] = "stashd";
+	command->words[n++] = "-f";
+	command->words[n++] = command->absolute;
+	if (command->verbose)
+		command->words[n++] = "-v";
+	if (command->syslog)
+		command->words[n++] = "--syslog";
+	command->words[n] = NULL;
+}
+
+/* What of the settings no config file says. */
+static void
+add_settings(struct command *command, struct stash__supervise_config *config, struct stash__binary *binary)
+{
+	config->source = command->file;
+	config->reread = reread;
+	config->reread_arg = command;
+	if (command->syslog)
+		config->log = to_syslog;
+	if (command->binary == NULL || command->absolute == NULL)
+		return;
+	make_words(command);
+	*binary = (struct stash__binary){ command->binary, command->words };
+	config->binary = binary;
+}
+
 static int
-run(const struct command *command, const struct conf *conf, bool use_syslog)
+run(struct command *command, const struct conf *conf)
 {
 	struct stash__supervise_config config = *conf_store(conf);
+	struct stash__binary binary;
 	int error;
 
-	config.source = command->file;
+	add_settings(command, &config, &binary);
 	config.last = true;
-	config.reread = reread;
-	config.reread_arg = (void *)(uintptr_t)command;
-	if (use_syslog)
-		config.log = to_syslog;
 	error = stash__supervise(conf_tree(conf), command->dir, &config);
 	/* The end of a tree that has begun to run is in the log. */
 	if (error != 0 && error != STASH_E_START && error != STASH_E_ESCALATED)
 		complain(NULL, stash_errmsg());
 	return status_of(error);
+}
+
+static int
+run_handed_over(struct command *command)
+{
+	struct stash__supervise_config config;
+	struct stash__binary binary;
+
+	stash__supervise_defaults(&config);
+	add_settings(command, &config, &binary);
+	return stash__supervise_handed_over(command->handover, &config);
 }
 
 /* What a background process has of its terminal: nothing. Its log goes on to a file or a pipe, else to syslog. */
@@ -413,11 +500,27 @@ run_detached(struct command *command, const struct conf *conf)
 	} else if (pid > 0) {
 		status = see_it_start(dir, pid);
 	} else {
-		bool use_syslog = leave_terminal();
-
-		status = chdir("/") == 0 ? run(command, conf, use_syslog) : EX_OSERR;
+		command->syslog = leave_terminal();
+		status = chdir("/") == 0 ? run(command, conf) : EX_OSERR;
 	}
 	free(dir);
+	return status;
+}
+
+/* From the config to the end of the tree, or of what -n wants to know. */
+static int
+begin(struct command *command)
+{
+	struct conf *conf = NULL;
+	int error = read_config(command, &conf), status = status_of(error);
+
+	if (error == 0 && command->check && command->verbose)
+		conf_print(conf, stdout);
+	if (error == 0 && !command->check)
+		status = prepare_dir(command->dir);
+	if (error == 0 && !command->check && status == EX_OK)
+		status = command->detach ? run_detached(command, conf) : run(command, conf);
+	conf_free(conf);
 	return status;
 }
 
@@ -425,32 +528,32 @@ int
 main(int argc, char **argv)
 {
 	struct command command = { .dir = getenv("STASH_DIR"), .file = DEFAULT_FILE };
-	struct conf *conf = NULL;
-	int status, error;
+	int status;
 
+	command.cwd = getcwd(NULL, 0); /* NULL: said when it is needed */
+	command.cwd_error = command.cwd == NULL ? errno : 0;
+	command.binary = find_binary(command.cwd, argc > 0 ? argv[0] : "");
 	stash__title_init(argc, argv);
 	if (command.dir == NULL || *command.dir == '\0')
 		command.dir = DEFAULT_DIR;
 	status = parse_options(&command, argc, argv);
-	if (status >= 0)
+	if (status >= 0) {
+		free(command.binary);
+		free(command.cwd);
 		return fflush(stdout) == 0 ? status : EX_OSERR;
-	command.cwd = getcwd(NULL, 0); /* NULL: said when it is needed */
-	if (command.cwd == NULL && errno == ENOMEM) {
-		complain(NULL, strerror(errno));
+	}
+	if (command.cwd == NULL && command.cwd_error == ENOMEM) {
+		complain(NULL, strerror(ENOMEM));
+		free(command.binary);
 		return EX_OSERR;
 	}
+	command.absolute = make_absolute(command.cwd, command.file);
 	stash__log_journald(is_journal());
 	if (command.verbose)
 		stash__log_level(LOG_DEBUG);
-	error = read_config(&command, &conf);
-	status = status_of(error);
-	if (error == 0 && command.check && command.verbose)
-		conf_print(conf, stdout);
-	if (error == 0 && !command.check)
-		status = prepare_dir(command.dir);
-	if (error == 0 && !command.check && status == EX_OK)
-		status = command.detach ? run_detached(&command, conf) : run(&command, conf, false);
-	conf_free(conf);
+	status = command.handover != NULL ? run_handed_over(&command) : begin(&command);
+	free(command.absolute);
+	free(command.binary);
 	free(command.cwd);
 	return fflush(stdout) == 0 ? status : EX_OSERR;
 }

@@ -166,13 +166,14 @@ end_one(pid_t pid)
 }
 
 int
-orphans_end_unknown(struct orphans *o, const pid_t *known, int nknown, pid_t also)
+orphans_end_unknown(struct orphans *o, const pid_t *known, int nknown, pid_t also, pid_t and_also)
 {
 	struct pids p = { 0 };
 	int left = 0, result = list(&p);
 
 	for (int i = 0; result == 0 && i < p.n; i++) {
-		if (p.at[i] == also || among(known, nknown, p.at[i]) || among(o->before, o->nbefore, p.at[i]))
+		if (p.at[i] == also || p.at[i] == and_also || among(known, nknown, p.at[i]) ||
+		    among(o->before, o->nbefore, p.at[i]))
 			continue;
 		left += !end_one(p.at[i]);
 	}

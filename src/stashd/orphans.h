@@ -16,7 +16,7 @@ struct orphans {
 int orphans_begin(struct orphans *); /* STASH_E_NOMEM, _SYSTEM */
 /* Kills and reaps the unknown ones.  known: sorted.  Returns how many are still there (a killed one goes at one of the
  * next calls), or an error. */
-int orphans_end_unknown(struct orphans *, const pid_t *known, int nknown, pid_t also);
+int orphans_end_unknown(struct orphans *, const pid_t *known, int nknown, pid_t also, pid_t and_also);
 void orphans_free(struct orphans *);
 
 #endif

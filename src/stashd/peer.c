@@ -244,13 +244,18 @@ on_close(struct peer *p, struct mail *m)
 		mailroom_close(p, id);
 }
 
+static bool
+is_bare(int64_t type)
+{
+	return type == STASH__B_LIST || type == STASH__B_PING || type == STASH__B_STOP || type == STASH__B_REEXEC ||
+	    type == STASH__B_ABOUT;
+}
+
 /* Requests of one text, or of nothing. */
 static void
 on_text(struct peer *p, struct mail *m)
 {
-	const char *text = m->type == STASH__B_LIST || m->type == STASH__B_PING || m->type == STASH__B_STOP ?
-	    "" :
-	    stash_view_text(&m->view);
+	const char *text = is_bare(m->type) ? "" : stash_view_text(&m->view);
 
 	if (stash_view_end(&m->view) < 0)
 		return;
@@ -278,6 +283,12 @@ on_text(struct peer *p, struct mail *m)
 		break;
 	case STASH__B_GROUP:
 		query_group(p, m->number, text);
+		break;
+	case STASH__B_REEXEC:
+		reexec_ask(p, m->number);
+		break;
+	case STASH__B_ABOUT:
+		reexec_about(p, m->number);
 		break;
 	case STASH__B_STOP:
 		peer_done(p, m->number, 0, "", "");
@@ -328,6 +339,8 @@ handle(struct peer *p, struct mail *m)
 		[STASH__B_PUT] = on_put,
 		[STASH__B_COPY] = on_copy,
 		[STASH__B_SHOW] = on_text,
+		[STASH__B_REEXEC] = on_text,
+		[STASH__B_ABOUT] = on_text,
 		[STASH__B_START_CHILD] = admin_on_start,
 		[STASH__B_TERMINATE_CHILD] = admin_on_child,
 		[STASH__B_RESTART_CHILD] = admin_on_child,

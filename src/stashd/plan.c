@@ -10,9 +10,7 @@
 #include "base/error.h"
 #include "stashd/plan.h"
 
-#define PLAN_FORMAT 2
-#define PLAN_FORMAT_FIRST 1 /* without handler_timeout: a store may have it still */
-#define WORDS_MAX 4096	    /* arguments of a worker */
+#define WORDS_MAX 4096 /* arguments of a worker */
 
 void
 plan_table_free(struct plan_table *t)
@@ -121,7 +119,8 @@ plan_pack(void *arg, const struct stash_child_spec *spec, struct stash_buf *buf)
 	bool nameless = spec->name != NULL && spec->name[0] == '\0';
 	int result;
 
-	stash_buf_add_int(buf, PLAN_FORMAT);
+	/* What needs no newer format is written in the older one: plans are compared by their bytes. */
+	stash_buf_add_int(buf, spec->on_supervisor_loss != STASH_LOSS_KEEP ? PLAN_FORMAT : PLAN_FORMAT_NO_LOSS);
 	result = pack_what(t, spec, buf);
 	if (result == 0)
 		result = pack_words(buf, spec->args);
@@ -131,6 +130,8 @@ plan_pack(void *arg, const struct stash_child_spec *spec, struct stash_buf *buf)
 	stash_buf_add_int(buf, spec->max_attempts != 0 ? spec->max_attempts : 3);
 	stash_buf_add_int(buf, spec->history != 0 ? spec->history : t->history);
 	stash_buf_add_int(buf, spec->handler_timeout_ms > 0 ? spec->handler_timeout_ms : 0);
+	if (spec->on_supervisor_loss != STASH_LOSS_KEEP)
+		stash_buf_add_int(buf, spec->on_supervisor_loss);
 	return result < 0 ? result : stash_buf_data(buf, NULL, NULL);
 }
 
@@ -205,6 +206,8 @@ plan_read(struct plan *p, const struct plan_table *t, const void *payload, size_
 		p->history = (uint32_t)stash__view_range(&view, 0, UINT32_MAX);
 		if (format > PLAN_FORMAT_FIRST)
 			p->handler_timeout_ms = (int32_t)stash__view_range(&view, 0, INT32_MAX);
+		if (format > PLAN_FORMAT_NO_LOSS)
+			p->dies_with_supervisor = stash__view_range(&view, 0, 1) != 0;
 		if (p->args == NULL || stash_view_end(&view) < 0)
 			result = stash__fail(STASH_E_CORRUPT, "what a worker is to run can't be read");
 	}
@@ -241,6 +244,7 @@ plan_describe(const struct plan *p, struct stash_child_spec *spec)
 	spec->no_persist = p->no_persist;
 	spec->max_attempts = p->max_attempts;
 	spec->handler_timeout_ms = p->handler_timeout_ms;
+	spec->on_supervisor_loss = p->dies_with_supervisor ? STASH_LOSS_KILL : STASH_LOSS_KEEP;
 }
 
 /* ---- instances ---- */
@@ -326,6 +330,7 @@ name_keys(const struct plan *a, const struct plan *b, char *why, size_t size)
 		{ "max_attempts", a->max_attempts == b->max_attempts },
 		{ "history", a->history == b->history },
 		{ "handler_timeout", a->handler_timeout_ms == b->handler_timeout_ms },
+		{ "on_supervisor_loss", a->dies_with_supervisor == b->dies_with_supervisor },
 	};
 	size_t len;
 

@@ -26,6 +26,9 @@ struct plan_table {
 };
 void plan_table_free(struct plan_table *);
 
+/* Of a payload.  The first had no handler_timeout, the second no on_supervisor_loss; a store may have them still. */
+enum { PLAN_FORMAT_FIRST = 1, PLAN_FORMAT_NO_LOSS = 2, PLAN_FORMAT = 3 };
+
 enum plan_kind { PLAN_BEHAVIOUR = 1, PLAN_MODULE = 2, PLAN_EXEC = 3 };
 
 struct plan {
@@ -38,7 +41,8 @@ struct plan {
 	uint32_t notify, max_attempts, history;
 	int32_t handler_timeout_ms; /* 0: none */
 	bool ack_disk, no_persist;
-	void *memory, *more; /* of all of it; of the arguments of an instance */
+	bool dies_with_supervisor; /* on_supervisor_loss = "kill" */
+	void *memory, *more;	   /* of all of it; of the arguments of an instance */
 };
 
 /* For struct sup_convert; arg: the table. */

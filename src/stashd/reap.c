@@ -27,13 +27,13 @@ reap(struct life *l)
 	char key[LIFE_KEY_MAX];
 	siginfo_t info;
 
+	life_key(l, key);
 	if (l->adopted)
-		keep_reap(&l->server->keep, l->pid);
+		keep_reap(&l->server->keep, key, l->pid);
 	else if (!l->stranger && l->pidfd >= 0)
 		(void)waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED | WNOHANG);
 	STASH_POINT("sup_reaped");
 	if (!l->stranger && l->start != 0) {
-		life_key(l, key);
 		keep_drop(&l->server->keep, key);
 	}
 }
@@ -250,8 +250,10 @@ void
 reap_dead(struct life *l)
 {
 	struct worker *w = l->worker;
+	char key[LIFE_KEY_MAX];
 	siginfo_t info = { 0 };
 
+	life_key(l, key);
 	notify_read(l);
 	life_read(l);
 	l->cause = cause(l);
@@ -265,7 +267,7 @@ reap_dead(struct life *l)
 	if (l->stranger)
 		die(l, -1);
 	else if (l->adopted)
-		keep_status(&l->server->keep, l->incarnation, l->pid);
+		keep_status(&l->server->keep, l->incarnation, key, l->pid);
 	else if (waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED | WNOWAIT | WNOHANG) == 0 && info.si_pid != 0)
 		die(l, proc_wait_status(&info));
 	else

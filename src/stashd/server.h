@@ -22,6 +22,7 @@
  *   files.c      how many descriptors are given out
  *   mailfound.c  channels that a predecessor has left
  *   ways.c       channels from worker to worker
+ *   handover.c   one of another binary; reexec.c: when a client asks for that
  */
 #ifndef STASHD_SERVER_H
 #define STASHD_SERVER_H
@@ -437,6 +438,13 @@ struct server {
 	struct channel_ids channels;
 	struct registry registry;
 	LIST_HEAD(, report) reports;
+	struct wait *reexec; /* a client's; NULL: none, or it is gone */
+	bool reexecing;
+	uint64_t generation; /* of its binary; 0: the keeper's */
+	const char *keeper_version;
+	pid_t keeper_pid;
+	bool
+	    trial; /* the first one of its binary, not through with its takeover: it changes nothing if it can't go on */
 	struct takeover *takeover; /* during SERVER_BOOT */
 	unsigned nworkers, recovered;
 	bool up;	 /* the tree has started as a whole; after a takeover it counts as that */
@@ -457,6 +465,10 @@ struct server_job {
 	const uint8_t *store_id;
 	int lock_fd;
 	sigset_t child_mask;
+	/* of one that came by exec (handover.c); else 0 and NULL */
+	uint64_t generation;
+	const char *keeper_version;
+	bool trial;
 };
 int server_run(const struct server_job *, int keeper, uint64_t starts);
 /* Ends the process with a result: nothing of the tree runs any more. */
@@ -468,6 +480,14 @@ void server_arm(struct server *);
 void server_up(struct server *);				  /* the machine's UP */
 void server_ended(struct server *, int result, const char *term); /* as the machine's DONE says */
 void server_stop(struct server *, const char *who);
+
+/* reexec.c: the next supervisor and stash by another binary. */
+void reexec_ask(struct peer *, uint64_t number);
+void reexec_answered(
+    struct server *, uint64_t number, int error, const char *text, const char *version, uint64_t generation);
+void reexec_keeper_lost(struct server *);
+void reexec_forget(struct server *, const struct wait *); /* nobody waits for the answer any more */
+void reexec_about(struct peer *, uint64_t number);
 
 /* logging.c: the whole tree into the log, a line for each child. */
 void logging_tree(struct server *);

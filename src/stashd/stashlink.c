@@ -127,7 +127,7 @@ reap(struct stashlink *k, char *text, size_t size)
 
 	proc_describe(-1, text, size);
 	if (k->adopted)
-		keep_reap(&k->server->keep, k->pid);
+		keep_reap(&k->server->keep, KEY, k->pid);
 	else if (waitid(P_PIDFD, (id_t)k->pidfd, &info, WEXITED | WNOHANG) == 0 && info.si_pid != 0) {
 		proc_describe(proc_wait_status(&info), text, size);
 		k->suspect = k->suspect || died_of_the_store(proc_wait_status(&info));
@@ -150,6 +150,11 @@ on_dead(evutil_socket_t fd, short what, void *arg)
 	close_process(k);
 	if (s->phase == SERVER_OVER && !ending_needs_stash())
 		return;
+	if (k->replacing) {
+		k->replacing = false;
+		stashlink_start(k);
+		return;
+	}
 	k->deaths++;
 	stash__log(LOG_ERR, "the stash process has died (%s): the next one is started", text);
 	if (k->was_up)
@@ -350,6 +355,15 @@ stashlink_adopt(struct stashlink *k, pid_t pid, const int fds[3])
 	k->suspect = false;
 	find_status(k);
 	return 0;
+}
+
+void
+stashlink_replace(struct stashlink *k)
+{
+	stash__log(LOG_NOTICE, "the stash process %d is of the old binary: the next one is started", (int)k->pid);
+	k->replacing = true;
+	k->running = false; /* what is asked from now on waits for the next one */
+	(void)pidfd_send_signal(k->pidfd, SIGKILL, NULL, 0);
 }
 
 void

@@ -34,6 +34,7 @@ struct stashlink {
 	bool closing;				 /* told to end */
 	bool suspect;				 /* the next one looks at all of the store before it touches it */
 	int64_t complained;			 /* when it was last logged that none can start */
+	bool replacing;				 /* killed, since it is of another binary than this supervisor */
 	struct event readable, dead, retry;
 	struct outbox outbox;
 	TAILQ_HEAD(, stashlink_request) requests; /* unanswered, in order */
@@ -48,6 +49,8 @@ struct stashlink {
 int stashlink_init(struct stashlink *, struct server *, uint64_t first_number);
 /* Takes over one that runs: control, pidfd, bell. */
 int stashlink_adopt(struct stashlink *, pid_t, const int fds[3]);
+/* The one that was taken over is of another binary: its end is no death, and the next one is of this one. */
+void stashlink_replace(struct stashlink *);
 void stashlink_start(struct stashlink *);
 void stashlink_close(struct stashlink *);
 /* Looks at its beat. */

@@ -21,6 +21,7 @@
 #include "base/role.h"
 #include "base/take.h"
 #include "stash/process.h"
+#include "stashd/handover.h"
 #include "stashd/keeper.h"
 #include "stashd/modes.h"
 #include "stashd/plan.h"
@@ -126,7 +127,9 @@ supervisor(void *arg, int keeper, uint64_t starts)
 static int
 run(struct server_job *job, char *run_dir)
 {
-	struct keeper_job keeper = { supervisor, job, job->config->last };
+	struct keeper_job keeper = {
+		.supervisor = supervisor, .other = handover_exec, .arg = job, .last = job->config->last
+	};
 	struct stash__info info;
 	int result = rundir_prepare(job->dir, job->config->run_dir, &info);
 
@@ -138,6 +141,8 @@ run(struct server_job *job, char *run_dir)
 	job->run_dir = run_dir;
 	job->store_id = info.id;
 	(void)sigprocmask(SIG_SETMASK, NULL, &job->child_mask);
+	if (job->config->binary != NULL)
+		keeper.binary = job->config->binary->path;
 	stash__crash_preload(); /* once, and not in each worker */
 	result = keeper_run(&keeper);
 	rundir_clean(run_dir);

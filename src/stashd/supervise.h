@@ -41,6 +41,12 @@ struct stash__reread {
 	char *mistakes;				      /* of STASH_E_SPEC: lines; NULL: the thread's message */
 };
 
+/* How supervisors are made of a binary on the disk, when stashctl reexec asks for that. */
+struct stash__binary {
+	const char *path;	  /* absolute; opened anew each time that it is asked for */
+	const char *const *words; /* its arguments, ending with NULL; "--handover=..." is put behind them */
+};
+
 /* What stashd's config sets beyond the public options. */
 struct stash__supervise_config {
 	const char *run_dir;	    /* NULL: chosen by the store's directory */
@@ -60,8 +66,9 @@ struct stash__supervise_config {
 	 */
 	int (*reread)(void *arg, struct stash__reread *);
 	void *reread_arg;
-	int ready;		   /* a socket that is told when the tree is up; 0: none */
-	const char *source;	   /* where the tree comes from, for the log; NULL: nothing is said */
+	const struct stash__binary *binary; /* NULL: supervisors are forked only */
+	int ready;			    /* a socket that is told when the tree is up; 0: none */
+	const char *source;		    /* where the tree comes from, for the log; NULL: nothing is said */
 	bool last;		   /* the process ends behind it: signals stay blocked, lest a late one ends it first */
 	const struct sup_ops *ops; /* what supervisors' inits are; NULL: the specifications as they are */
 };
@@ -78,5 +85,12 @@ void stash__supervise_defaults(struct stash__supervise_config *);
 
 /* stash_supervise() with these settings; both structs and what they point to are borrowed. */
 int stash__supervise(const struct stash_supervisor_spec *, const char *dir, const struct stash__supervise_config *);
+
+/*
+ * In a process that a keeper has made by exec (handover.c): the supervisor's whole life; returns its exit status.
+ * where: what stood behind "--handover=".  The settings and the tree come from there; of these only log, reread,
+ * binary and source count.
+ */
+int stash__supervise_handed_over(const char *where, const struct stash__supervise_config *);
 
 #endif

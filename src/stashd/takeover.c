@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "stashd/kept.h"
 #include "stashd/rowset.h"
 #include "stashd/server.h"
@@ -96,6 +97,7 @@ takeover_begin(struct server *s)
 	if (result == 0)
 		result = broker_listen(s, t->listener);
 	t->listener = -1;
+	STASH_POINT("sup_took_keeper");
 	if (result < 0)
 		return result;
 	if (t->stash_pid == 0) {
@@ -103,6 +105,8 @@ takeover_begin(struct server *s)
 		return 0;
 	}
 	(void)stashlink_adopt(&s->stash, t->stash_pid, t->stash_fds);
+	if (s->trial)
+		stashlink_replace(&s->stash);
 	if (s->stash.running)
 		takeover_stash_up(s);
 	return 0;
@@ -113,7 +117,10 @@ takeover_begin(struct server *s)
 static void
 finish(struct server *s)
 {
+	STASH_POINT("sup_before_settled");
 	takeover_free(s);
+	s->trial = false;
+	keep_settled(&s->keep);
 	if (broker_accept(s) < 0)
 		stash__log(LOG_ERR, "%s", stash_errmsg());
 }
@@ -339,8 +346,9 @@ begin_successor(struct server *s, struct rowset *rows)
 	turn_release(s);
 	stash__log(LOG_NOTICE, "supervisor %llu has taken over: %u of %u workers run",
 	    (unsigned long long)s->starts + 1, s->recovered, s->nworkers);
-	records_event(s, STASH_EV_TAKEOVER, STASH_REASON_NORMAL, "", "", "supervisor %llu: %u of %u workers run",
-	    (unsigned long long)s->starts + 1, s->recovered, s->nworkers);
+	records_event(s, STASH_EV_TAKEOVER, STASH_REASON_NORMAL, "", "",
+	    "supervisor %llu, stashd %s: %u of %u workers run", (unsigned long long)s->starts + 1, stash_version(),
+	    s->recovered, s->nworkers);
 	/* Its predecessor died between the end of the tree and saying so: there is nothing left to do but that. */
 	if (s->phase == SERVER_BOOT && sup_node_state(sup_root(s->machine)) == SUP_DOWN)
 		server_ended(s, sup_verdict(s->machine), "");
@@ -364,11 +372,13 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 		rowset_layouts(&rows, s);
 		error = registry_load(s, &rows);
 	}
+	if (error == 0 && s->trial && rows.ntree == 0)
+		error = stash__fail(STASH_E_CORRUPT, "the rows of the tree that runs aren't there");
 	if (error == 0 && s->starts > 0 && rows.ntree > 0) {
 		error = sup_restore(s->machine, rows.tree, rows.ntree);
 		if (error == 0)
 			error = begin_successor(s, &rows);
-		else {
+		else if (!s->trial) {
 			stash__log(LOG_CRIT, "%s: the config's tree is started instead", stash_errmsg());
 			kept_kill(s, &s->takeover->kept);
 			RB_FOREACH(w, worker_names, &s->names)
@@ -380,6 +390,7 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 		error = begin_first(s, &rows);
 	}
 	rowset_free(&rows);
+	STASH_POINT("sup_took_rows");
 	if (error == 0)
 		registry_settle(s);
 	if (error < 0)

@@ -33,8 +33,8 @@ item_free(struct vault *v, struct vault_item *item)
 	free(item);
 }
 
-static struct vault_item *
-find(struct vault *v, const char *key)
+struct vault_item *
+vault_find(struct vault *v, const char *key)
 {
 	struct vault_item *item = RB_ROOT(v);
 	int order;
@@ -78,7 +78,7 @@ vault_store(struct vault *v, const char *key, pid_t pid, const int *fds, int nfd
 void
 vault_drop(struct vault *v, const char *key)
 {
-	struct vault_item *item = find(v, key);
+	struct vault_item *item = vault_find(v, key);
 
 	if (item != NULL)
 		item_free(v, item);

@@ -25,7 +25,8 @@ RB_HEAD(vault, vault_item);
 void vault_init(struct vault *);
 /* Takes the descriptors, also on failure; replaces what stands under the key.  STASH_E_INVAL, _NOMEM. */
 int vault_store(struct vault *, const char *key, pid_t pid, const int *fds, int nfds);
-void vault_drop(struct vault *, const char *key); /* none there is fine */
+struct vault_item *vault_find(struct vault *, const char *key); /* NULL: none */
+void vault_drop(struct vault *, const char *key);		/* none there is fine */
 void vault_clear(struct vault *);
 /* In the order of keys; NULL begins, NULL ends. */
 struct vault_item *vault_next(struct vault *, struct vault_item *);

@@ -38,6 +38,7 @@ wait_free(struct wait *wait)
 {
 	stashlink_forget(&wait->peer->server->stash, wait);
 	reload_forget(wait->peer->server, wait);
+	reexec_forget(wait->peer->server, wait);
 	if (wait->kind == WAIT_PUT)
 		program_forget(wait);
 	TAILQ_REMOVE(&wait->peer->waits, wait, of_peer);

@@ -5,6 +5,7 @@
 #ifndef STASH_INSPECT_FIGURES_H
 #define STASH_INSPECT_FIGURES_H
 
+#include "client/client.h"
 #include "stash-inspect/inspect.h"
 
 #define FIGURES_STATUSES (STASH_HELD + 1)
@@ -14,6 +15,8 @@ struct figures {
 	struct stash__status_page page; /* a copy */
 	struct store_stat stat;		/* offline */
 	int64_t beat_ns;		/* online: since the last heartbeat */
+	bool has_about;			/* online, and the supervisor could say it */
+	struct stash__about about;
 	uint64_t supervisors, workers, restarts;
 	uint64_t by_status[FIGURES_STATUSES]; /* workers, by enum stash_status */
 };

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "stash-inspect/figures.h"
@@ -46,6 +47,8 @@ judge(const struct figures *f, struct verdict *v)
 		ill(v, "the store is full: calls are refused");
 	if (f->has_page && f->page.store_error != 0)
 		ill(v, "the last commit failed: %s", stash_strerror(-(int)f->page.store_error));
+	if (f->has_about && f->about.keeper == 0)
+		ill(v, "the keeper is dead, and nobody will start the next supervisor: restart stashd");
 	if (absent > 0)
 		ill(v,
 		    "%" PRIu64 " of %" PRIu64 " workers are not running: %" PRIu64 " restarting, %" PRIu64
@@ -63,8 +66,13 @@ print(const struct look *look, const struct figures *f, const struct verdict *v)
 	char text[TOOL_TIME_MAX];
 
 	if (v->count == 0) {
-		fprintf(out, "healthy: %" PRIu64 " workers run, heartbeat %s ago\n", f->by_status[STASH_RUNNING],
+		fprintf(out, "healthy: %" PRIu64 " workers run, heartbeat %s ago", f->by_status[STASH_RUNNING],
 		    tool_duration(f->beat_ns, text));
+		/* No illness, but worth knowing: what only a new start of stashd changes. */
+		if (f->has_about && strcmp(f->about.version, f->about.keeper_version) != 0)
+			fprintf(
+			    out, "; the keeper is stashd %s, all else %s", f->about.keeper_version, f->about.version);
+		putc('\n', out);
 		return;
 	}
 	fprintf(out, "ill: ");
@@ -84,6 +92,9 @@ print_json(const struct tool *t, bool online, const struct figures *f, const str
 	for (size_t i = 0; i < v->count; i++)
 		json_array_append_new(problems, tool_json_string(v->problem[i]));
 	tool_json_set(line, "problems", problems);
+	tool_json_set(line, "version", f->has_about ? tool_json_string(f->about.version) : json_null());
+	tool_json_set(line, "keeper_version",
+	    f->has_about && f->about.keeper != 0 ? tool_json_string(f->about.keeper_version) : json_null());
 	tool_json_line(t, line);
 }
 

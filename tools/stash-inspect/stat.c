@@ -28,8 +28,8 @@ figures_gather(const struct look *look, struct figures *f)
 	}
 	if (f->has_page && look->online)
 		f->beat_ns = stash__now_ns() - (int64_t)f->page.heartbeat;
-	code = stash__store_processes(look->store, figures_count, f);
-	return code;
+	f->has_about = look->online && stash__store_about(look->store, &f->about) == STASH_OK;
+	return stash__store_processes(look->store, figures_count, f);
 }
 
 int
@@ -70,6 +70,21 @@ print_stash(FILE *out, const struct look *look, const struct figures *f)
 }
 
 static void
+print_about(FILE *out, const struct figures *f)
+{
+	const struct stash__about *a = &f->about;
+
+	if (!f->has_about)
+		return;
+	fprintf(
+	    out, "supervisor   pid %" PRId64 ", number %" PRIu64 ", stashd %s\n", a->supervisor, a->starts, a->version);
+	if (a->keeper == 0)
+		fprintf(out, "keeper       dead: nobody will start the next supervisor; restart stashd\n");
+	else
+		fprintf(out, "keeper       pid %" PRId64 ", stashd %s\n", a->keeper, a->keeper_version);
+}
+
+static void
 print_database(FILE *out, const struct figures *f)
 {
 	char size[TOOL_TIME_MAX], spare[TOOL_TIME_MAX], quota[TOOL_TIME_MAX];
@@ -93,6 +108,7 @@ print(const struct look *look, const struct figures *f)
 
 	fprintf(out, "directory    %s\nstore id     %s, format %u\nrun          %s\n", stash__store_dir(look->store),
 	    info->id_text, (unsigned)info->format, info->run_dir);
+	print_about(out, f);
 	print_stash(out, look, f);
 	print_database(out, f);
 	fprintf(out, "workers      %" PRIu64, f->workers);
@@ -130,6 +146,28 @@ json_stash(const struct look *look, const struct figures *f)
 }
 
 static json_t *
+json_process(int64_t pid, const char *version)
+{
+	json_t *o;
+
+	if (pid == 0)
+		return json_null();
+	o = json_object();
+	tool_json_set(o, "pid", json_integer(pid));
+	tool_json_set(o, "version", tool_json_string(version));
+	return o;
+}
+
+static json_t *
+json_supervisor(const struct stash__about *a)
+{
+	json_t *o = json_process(a->supervisor, a->version);
+
+	tool_json_set(o, "number", tool_json_number(a->starts));
+	return o;
+}
+
+static json_t *
 json_database(const struct figures *f)
 {
 	json_t *o, *rows;
@@ -158,6 +196,9 @@ print_json(const struct look *look, const struct figures *f)
 	tool_json_set(line, "store_id", tool_json_string(info->id_text));
 	tool_json_set(line, "format", json_integer((json_int_t)info->format));
 	tool_json_set(line, "run_directory", tool_json_string(info->run_dir));
+	tool_json_set(line, "supervisor", f->has_about ? json_supervisor(&f->about) : json_null());
+	tool_json_set(
+	    line, "keeper", f->has_about ? json_process(f->about.keeper, f->about.keeper_version) : json_null());
 	tool_json_set(line, "stash", json_stash(look, f));
 	tool_json_set(line, "database", json_database(f));
 	for (uint32_t i = 1; i < FIGURES_STATUSES; i++)

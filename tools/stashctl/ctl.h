@@ -13,8 +13,8 @@
 
 extern const struct tool_program stashctl;
 
-extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_reload, ctl_restart,
-    ctl_send, ctl_shutdown, ctl_wait;
+extern const struct tool_command ctl_call, ctl_cast, ctl_get, ctl_kill, ctl_ping, ctl_put, ctl_reexec, ctl_reload,
+    ctl_restart, ctl_send, ctl_shutdown, ctl_wait;
 /* while no stashd runs */
 extern const struct tool_command ctl_discard_slots, ctl_keep_slots, ctl_restore;
 /* OTP's */

@@ -7,8 +7,8 @@
 
 static const struct tool_command *const commands[] = { &ctl_call, &ctl_cast, &ctl_send, &ctl_wait, &ctl_ping, &ctl_put,
 	&ctl_get, &ctl_restart, &ctl_kill, &ctl_start_child, &ctl_terminate_child, &ctl_restart_child,
-	&ctl_delete_child, &ctl_which_children, &ctl_count_children, &ctl_get_childspec, &ctl_reload, &ctl_shutdown,
-	&ctl_restore, &ctl_keep_slots, &ctl_discard_slots, NULL };
+	&ctl_delete_child, &ctl_which_children, &ctl_count_children, &ctl_get_childspec, &ctl_reload, &ctl_reexec,
+	&ctl_shutdown, &ctl_restore, &ctl_keep_slots, &ctl_discard_slots, NULL };
 
 static const struct tool_option options[] = {
 	{ 'd', "dir", "DIR", "the store's directory; else $STASH_DIR, else /var/lib/stash" },
