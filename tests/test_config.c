@@ -117,7 +117,7 @@ START_TEST(every_key_of_a_worker_reaches_its_field)
 	const struct stash_child_spec *c = good_worker(
 	    "name = \"n\"; args = (\"x\", 1); restart = \"transient\"; "
 	    "shutdown = 7; persist = false; ack = \"disk\"; start_timeout = \"2s\"; "
-	    "max_attempts = 9; on_supervisor_loss = \"keep_running\"; significant = false; "
+	    "max_attempts = 9; on_supervisor_loss = \"kill\"; significant = false; "
 	    "handler_timeout = \"1500ms\";");
 
 	ck_assert_str_eq(c->name, "n");
@@ -131,6 +131,7 @@ START_TEST(every_key_of_a_worker_reaches_its_field)
 	ck_assert_int_eq(c->start_timeout_ms, 2000);
 	ck_assert_uint_eq(c->max_attempts, 9);
 	ck_assert_int_eq(c->handler_timeout_ms, 1500);
+	ck_assert_uint_eq(c->on_supervisor_loss, STASH_LOSS_KILL);
 	ck_assert_uint_eq(c->significant, 0);
 }
 END_TEST
@@ -361,8 +362,8 @@ static const struct mistake in_worker[] = {
 	    "\"any_significant\" there" },
 	{ "type = \"wrker\";",
 	    "type: \"wrker\" is unknown; it must be one of \"worker\", \"supervisor\"; did you mean \"worker\"?" },
-	{ "on_supervisor_loss = \"kill\";",
-	    "on_supervisor_loss: \"kill\" is not in this version of stashd; take one of \"keep_running\"" },
+	{ "on_supervisor_loss = \"keep_running\";",
+	    "on_supervisor_loss: \"keep_running\" is unknown; it must be one of \"keep\", \"kill\"" },
 };
 
 START_TEST(mistakes_in_a_worker)

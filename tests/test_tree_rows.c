@@ -121,6 +121,69 @@ START_TEST(a_worker_that_was_never_let_go_is_started_again)
 }
 END_TEST
 
+static void
+bereave(const char *path)
+{
+	const struct sup_node *n = sup_find_path(t.sup, path);
+
+	sup_bereaved(t.sup, sup_node_handle(n), sup_node_start(n), t.now);
+}
+
+START_TEST(a_worker_that_died_with_its_supervisor_is_not_counted)
+{
+	begin("root[intensity=0](a b[transient] c[temporary])");
+	t_tree_takeover(&t, false);
+	bereave("root/a");
+	t_tree_is(&t, "STOPPED root/a killed; RESTARTING root/a; START root/a");
+	t_tree_ready(&t, "root/a");
+	bereave("root/b");
+	t_tree_is(&t, "STARTED root/a; STOPPED root/b killed; RESTARTING root/b; START root/b");
+	/* before its init was over: as one that was never let go */
+	t_tree_takeover(&t, false);
+	bereave("root/b");
+	t_tree_is(&t, "START root/b");
+	t_tree_ready(&t, "root/b");
+	bereave("root/c");
+	t_tree_is(&t, "GONE root/c; STARTED root/b; STOPPED root/c killed");
+	ck_assert_ptr_null(sup_find_path(t.sup, "root/c"));
+	/* Its own next death is its own fault again. */
+	t_tree_exit(&t, "root/a", STASH_REASON_KILLED);
+	t_tree_is(&t, "STOPPED root/a killed; ESCALATED root; SIGNAL root/b");
+	t_tree_close(&t);
+}
+END_TEST
+
+START_TEST(a_group_that_died_with_its_supervisor_is_not_counted)
+{
+	begin("root[one_for_all,intensity=0](a b)");
+	t_tree_takeover(&t, false);
+	bereave("root/b");
+	bereave("root/a");
+	(void)t_tree_log(&t);
+	t_tree_settle(&t);
+	ck_assert_int_eq(sup_node_state(sup_find_path(t.sup, "root/a")), SUP_RUNNING);
+	ck_assert_int_eq(sup_node_state(sup_find_path(t.sup, "root/b")), SUP_RUNNING);
+	t_tree_exit(&t, "root/a", STASH_REASON_CRASH);
+	t_tree_is(&t, "STOPPED root/a crash; ESCALATED root; SIGNAL root/b");
+	t_tree_close(&t);
+}
+END_TEST
+
+/* The supervisor node is busy when it happens, and the process dies again before it comes to it. */
+START_TEST(that_it_is_not_counted_outlives_the_next_one_too)
+{
+	begin("root[intensity=0](a)");
+	t_tree_add(&t, 1, "root", "d");
+	t_tree_is(&t, "START root/d");
+	t_tree_takeover(&t, false);
+	bereave("root/a");
+	t_tree_takeover(&t, false);
+	t_tree_ready(&t, "root/d");
+	ck_assert_ptr_nonnull(strstr(t_tree_log(&t), "RESTARTING root/a; START root/a"));
+	t_tree_close(&t);
+}
+END_TEST
+
 START_TEST(what_was_added_is_kept_and_what_was_deleted_is_gone)
 {
 	begin("root(a b p[simple](t))");
@@ -426,6 +489,9 @@ tree_rows_suite(void)
 	Suite *s = suite_create("tree_rows");
 	TCase *c = t_case(s, "takeover", 20), *d = t_case(s, "damage", 60);
 
+	tcase_add_test(c, a_worker_that_died_with_its_supervisor_is_not_counted);
+	tcase_add_test(c, a_group_that_died_with_its_supervisor_is_not_counted);
+	tcase_add_test(c, that_it_is_not_counted_outlives_the_next_one_too);
 	tcase_add_test(c, running_workers_go_on);
 	tcase_add_test(c, a_used_up_budget_stays_used_up);
 	tcase_add_test(c, a_stop_goes_on);

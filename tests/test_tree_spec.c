@@ -118,6 +118,7 @@ static const struct {
 	{ CHILD(.id = "a", .module = "m", .notify = 3), STASH_E_SPEC, "root/s/a: notify: " },
 	{ CHILD(.id = "a", .module = "m", .notify = STASH_NOTIFY_SD), STASH_E_SPEC, "root/s/a: notify: " },
 	{ CHILD(.id = "a", .module = "m", .ack = 3), STASH_E_SPEC, "root/s/a: ack: " },
+	{ CHILD(.id = "a", .module = "m", .on_supervisor_loss = 2), STASH_E_SPEC, "root/s/a: on_supervisor_loss: " },
 	{ CHILD(.id = "a", .module = "m", .no_persist = 2), STASH_E_SPEC, "root/s/a: no_persist: " },
 	{ CHILD(.id = "a", .module = "m", .shutdown_ms = -3), STASH_E_SPEC, "root/s/a: shutdown_ms: " },
 	{ CHILD(.id = "a", .module = "m", .start_timeout_ms = -2), STASH_E_SPEC, "root/s/a: start_timeout_ms: " },
@@ -139,7 +140,6 @@ static const struct {
 	int code; /* of this version; 0: right when it is wanted */
 	const char *message;
 } later_children[] = {
-	{ CHILD(.id = "a", .module = "m", .on_supervisor_loss = 1), STASH_E_INVAL, "root/s/a: on_supervisor_loss: " },
 	{ CHILD(.id = "a", .module = "m", .history = 1), STASH_E_INVAL, "root/s/a: history: " },
 	{ CHILD(.id = "a", .module = "m", .poison_after = 1), STASH_E_INVAL, "root/s/a: poison_after: " },
 	{ CHILD(.id = "a", .module = "m", .on_poison = 1), STASH_E_INVAL, "root/s/a: on_poison: " },

@@ -29,7 +29,7 @@ enum stash__worker_wire {
 	 * last_reason, ack_disk, no_persist, max_attempts, spin_ns, argc, argv... (bytes each, no NUL), the store's
 	 * directory [slot out (rw), slot in (ro), bell page (rw), own bell, stash's bell, status page] */
 	STASH__W_START = 1,
-	/* the predecessor is retired: touch the base, run init */
+	/* the predecessor is retired: touch the base, run init; whether the death signal stays (0/1) */
 	STASH__W_GO = 2,
 	/* id (16 bytes), place, client gone (0/1), uid, pid, enum stash__attach [channel, client's bell]: place's row
 	 * is in the base, or will be when the base has turned (new channel: zeros) */
@@ -238,7 +238,8 @@ enum stash__cause {
 	STASH__CAUSE_EXIT = 0,	  /* by itself: the status and the black box tell */
 	STASH__CAUSE_STOPPED = 1, /* the supervisor had asked it to stop (SIGTERM, then SIGKILL): no fault of its own */
 	STASH__CAUSE_STUCK = 2,	  /* handler_timeout: own fault */
-	STASH__CAUSE_NEVER = 3	  /* it never got its go */
+	STASH__CAUSE_NEVER = 3,	  /* it never got its go */
+	STASH__CAUSE_LOSS = 4	  /* with its supervisor, as it was to: no fault, and no attempt at its message */
 };
 
 enum stash__verdict {

@@ -95,7 +95,7 @@ is_continue(const struct slot *slot, const struct verdict *v)
 }
 
 static void
-judge(const struct slot *slot, const struct death *d, uint32_t max_attempts, struct verdict *v)
+judge(const struct slot *slot, const struct death *d, uint32_t cause, uint32_t max_attempts, struct verdict *v)
 {
 	const struct stash__base *base = &slot->base;
 	bool same;
@@ -109,6 +109,10 @@ judge(const struct slot *slot, const struct death *d, uint32_t max_attempts, str
 	v->attempts = same ? base->again_attempts : 0;
 	if (v->fault && d->phase != STASH__PHASE_CALLBACK && d->batch > 1) {
 		v->verdict = STASH__VERDICT_CAREFUL;
+		return;
+	}
+	if (cause == STASH__CAUSE_LOSS && !v->fault) {
+		v->verdict = STASH__VERDICT_AGAIN;
 		return;
 	}
 	v->attempts++;
@@ -200,7 +204,7 @@ stash__retire(struct stash *s, struct slot *slot, uint64_t incarnation, int stat
 	STASH_POINT("stash_in_retire");
 	read_box(slot, incarnation, cause, &d);
 	v->fault = own_fault(&d, status, cause);
-	judge(slot, &d, max_attempts == 0 ? MAX_ATTEMPTS : max_attempts, v);
+	judge(slot, &d, cause, max_attempts == 0 ? MAX_ATTEMPTS : max_attempts, v);
 	record(slot, &d, v);
 	slot->base.last_reason = reason_of(slot, v->fault, status, cause);
 	slot->base.retired++;

@@ -183,7 +183,7 @@ serve_retire(struct stash *s, struct request *r)
 	const char *name = stash_view_text(&r->view);
 	uint64_t incarnation = (uint64_t)stash__view_range(&r->view, 1, INT64_MAX);
 	int status = (int)stash__view_range(&r->view, -1, INT_MAX);
-	uint32_t cause = (uint32_t)stash__view_range(&r->view, STASH__CAUSE_EXIT, STASH__CAUSE_NEVER);
+	uint32_t cause = (uint32_t)stash__view_range(&r->view, STASH__CAUSE_EXIT, STASH__CAUSE_LOSS);
 	uint32_t max_attempts = (uint32_t)stash__view_range(&r->view, 0, UINT16_MAX);
 	struct slot *slot = NULL;
 	struct verdict v;

@@ -108,7 +108,7 @@ set_environment(const struct birth *b, int control)
 
 /* A program without libstash can't do it itself. */
 static void
-await_go(int control)
+await_go(const struct birth *b, int control)
 {
 	struct mail m;
 	bool go = false;
@@ -124,7 +124,8 @@ await_go(int control)
 		go = m.type == STASH__W_GO;
 		mail_done(&m);
 	}
-	(void)prctl(PR_SET_PDEATHSIG, 0);
+	if (!b->plan->dies_with_supervisor)
+		(void)prctl(PR_SET_PDEATHSIG, 0);
 }
 
 /* The words of exec, then those of args, which one that is linked is told otherwise. */
@@ -152,7 +153,7 @@ run_program(const struct birth *b, int control)
 	/* Without libstash it is ready when its exec closes the socket, or later. */
 	if (fcntl(control, F_SETFD, plan_linked(plan) ? 0 : FD_CLOEXEC) == 0 && set_environment(b, control) == 0) {
 		if (!plan_linked(plan))
-			await_go(control);
+			await_go(b, control);
 		execvp(plan->exec[0], make_words(plan));
 	}
 	(void)stash__fail_errno("can't run %s", plan->exec[0]);

@@ -23,7 +23,8 @@ static const struct conf_word acks[] = { { "crash", STASH_ACK_CRASH, false }, { 
 static const struct conf_word notifies[] = { { "stash", STASH_NOTIFY_STASH, false },
 	{ "none", STASH_NOTIFY_NONE, false }, { "sd_notify", STASH_NOTIFY_SD, false }, { NULL, 0, false } };
 static const struct conf_word types[] = { { "worker", 1, false }, { "supervisor", 2, false }, { NULL, 0, false } };
-static const struct conf_word losses[] = { { "keep_running", 0, false }, { "kill", 1, true }, { NULL, 0, false } };
+static const struct conf_word losses[] = { { "keep", STASH_LOSS_KEEP, false }, { "kill", STASH_LOSS_KILL, false },
+	{ NULL, 0, false } };
 static const struct conf_word poisons[] = { { "hold", STASH_POISON_HOLD, true },
 	{ "rollback", STASH_POISON_ROLLBACK, true }, { "reset", STASH_POISON_RESET, true },
 	{ "escalate", STASH_POISON_ESCALATE, true }, { NULL, 0, false } };
@@ -94,7 +95,7 @@ const struct conf_key conf_keys[] = {
 	{ .key = "start_timeout", WORKER(start_timeout_ms), MS(1), .words = infinity, .dflt = "60000" },
 	{ .key = "max_attempts", WORKER(max_attempts), NUMBER(1, UINT16_MAX), .dflt = "3" },
 	{ .key = "notify", WORKER(notify), WORDS(notifies), .dflt = "\"stash\"" },
-	{ .key = "on_supervisor_loss", WORKER(on_supervisor_loss), WORDS(losses), .dflt = "\"keep_running\"" },
+	{ .key = "on_supervisor_loss", WORKER(on_supervisor_loss), WORDS(losses), .dflt = "\"keep\"" },
 	{ .key = "handler_timeout", WORKER(handler_timeout_ms), MS(1), .words = infinity, .dflt = "\"infinity\"" },
 	{ .key = "history", WORKER(history), NUMBER(0, UINT16_MAX), LATER(CONF_NO_VALUE), .dflt = "the store's" },
 	{ .key = "poison_after", WORKER(poison_after), NUMBER(1, INT32_MAX), LATER(CONF_NO_VALUE), .dflt = "none" },

@@ -81,6 +81,9 @@ print_worker(FILE *out, const struct stash_child_spec *child)
 		fprintf(out, ", ack %s", word_of("ack", CONF_WORKER, child->ack));
 	if (child->notify != STASH_NOTIFY_STASH)
 		fprintf(out, ", notify %s", word_of("notify", CONF_WORKER, child->notify));
+	if (child->on_supervisor_loss != STASH_LOSS_KEEP)
+		fprintf(out, ", on_supervisor_loss %s",
+		    word_of("on_supervisor_loss", CONF_WORKER, child->on_supervisor_loss));
 	if (child->max_attempts != 0)
 		fprintf(out, ", max_attempts %" PRIu32, child->max_attempts);
 	if (child->no_persist != 0)

@@ -94,6 +94,19 @@ adopt_channel(struct server *s, struct kept *k)
 	k->nfds = 0;
 }
 
+/*
+ * One that was to die with its supervisor has the kernel's SIGKILL by now; one whose program has cleared that (by a
+ * change of its user, or an older library) gets it here.  wanted: it was to go on.
+ */
+static void
+bereave(struct life *l, bool wanted)
+{
+	if (!l->worker->plan.dies_with_supervisor)
+		return;
+	l->bereaved = wanted;
+	(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
+}
+
 /* What an adopted process is to the machine. */
 static void
 place(struct life *l)
@@ -105,6 +118,7 @@ place(struct life *l)
 	case SUP_RUNNING:
 	case SUP_STOPPING:
 	case SUP_KILLING:
+		bereave(l, state == SUP_RUNNING);
 		l->phase = LIFE_READY;
 		l->answer = 0;
 		l->asked = state != SUP_RUNNING;
@@ -114,8 +128,10 @@ place(struct life *l)
 	case SUP_ABORTING:
 		l->phase = life_was_let_go(l) ? LIFE_STARTING : LIFE_LOADING;
 		l->lost = l->phase == LIFE_LOADING;
-		if (!l->lost)
+		if (!l->lost) {
+			bereave(l, state == SUP_STARTING);
 			l->worker->has.ran = l->incarnation;
+		}
 		l->asked = state == SUP_ABORTING;
 		if (l->lost)
 			(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
@@ -171,7 +187,8 @@ kept_tell_missing(struct server *s, const struct sup_node *node, const struct wo
 	uint64_t handle = sup_node_handle(node), start = sup_node_start(node);
 
 	if (w->now != NULL && w->now->node == handle) {
-		if (w->now->phase == LIFE_STARTING && sup_node_state(node) == SUP_STARTING && life_was_ready(w->now))
+		if (w->now->phase == LIFE_STARTING && !w->now->bereaved && sup_node_state(node) == SUP_STARTING &&
+		    life_was_ready(w->now))
 			tell_ready(w->now);
 		return;
 	}

@@ -381,6 +381,7 @@ static void
 let_go(struct life *l)
 {
 	bool linked = plan_linked(&l->worker->plan);
+	struct stash_buf *buf;
 
 	l->phase = LIFE_STARTING;
 	monitor_went(l);
@@ -391,7 +392,9 @@ let_go(struct life *l)
 		return;
 	}
 	STASH_POINT("sup_before_go");
-	life_say(l, mail_begin(STASH__W_GO, 0), NULL, 0);
+	buf = mail_begin(STASH__W_GO, 0);
+	stash_buf_add_int(buf, l->worker->plan.dies_with_supervisor);
+	life_say(l, buf, NULL, 0);
 	if (linked) {
 		mailroom_attach_all(l); /* first: what comes by a way may let it answer a client */
 		ways_tell_all(l);

@@ -126,6 +126,18 @@ cause(struct life *l)
 	return l->asked ? STASH__CAUSE_STOPPED : STASH__CAUSE_EXIT;
 }
 
+/* Its supervisor's death was its own, unless it had one of its own before. */
+static void
+judge_bereaved(struct life *l)
+{
+	int status = l->wait_status;
+
+	l->bereaved = l->bereaved && !l->asked &&
+	    (status == -1 || (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL));
+	if (l->bereaved)
+		l->cause = STASH__CAUSE_LOSS;
+}
+
 static void
 send_retire(struct life *l)
 {
@@ -184,6 +196,8 @@ tell_machine(struct life *l)
 		return;
 	if (l->lost)
 		turn_lost(s, node, start);
+	else if (l->bereaved)
+		turn_bereaved(s, node, start);
 	else if (l->answer == STASH_IGNORE)
 		turn_ignored(s, node, start);
 	else if (l->answer < 0)
@@ -200,8 +214,8 @@ log_death(const struct life *l)
 	if (l->answer < 0 || l->asked || l->lost || l->answer == STASH_IGNORE)
 		return;
 	proc_describe(l->wait_status, text, sizeof(text));
-	stash__log(LOG_WARNING, "%s: process %d, incarnation %llu, has ended: %s", l->worker->name, (int)l->pid,
-	    (unsigned long long)l->incarnation, text);
+	stash__log(LOG_WARNING, "%s: process %d, incarnation %llu, has ended: %s%s", l->worker->name, (int)l->pid,
+	    (unsigned long long)l->incarnation, text, l->bereaved ? ", with its supervisor" : "");
 }
 
 /* For the event that the machine's report becomes. */
@@ -218,6 +232,7 @@ die(struct life *l, int wait_status)
 {
 	l->wait_status = wait_status;
 	l->phase = LIFE_RETIRING;
+	judge_bereaved(l);
 	/* What it leaves in its process group; its pid is still its own. */
 	if (wait_status >= 0)
 		(void)kill(-l->pid, SIGKILL);

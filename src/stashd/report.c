@@ -93,7 +93,7 @@ describe_death(const struct life *l, bool own_fault, char *text, size_t size)
 		snprintf(
 		    text, size, "%s, code %d, address 0x%llx (%s)", name, c->code, (unsigned long long)c->address, how);
 	} else {
-		snprintf(text, size, "%s%s", how,
+		snprintf(text, size, "%s%s%s", how, l->bereaved ? ", with its supervisor" : "",
 		    own_fault && WIFEXITED(l->wait_status) && l->wait_status >= 0 ? ", unasked" : "");
 	}
 }

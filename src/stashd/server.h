@@ -47,11 +47,13 @@
 #include "shm/wire.h"
 #include "stashd/clients.h"
 #include "stashd/files.h"
+#include "stashd/job.h"
 #include "stashd/keeplink.h"
 #include "stashd/mail.h"
 #include "stashd/names.h"
 #include "stashd/output.h"
 #include "stashd/plan.h"
+#include "stashd/reexec.h"
 #include "stashd/reload.h"
 #include "stashd/report.h"
 #include "stashd/spawn.h"
@@ -99,6 +101,7 @@ struct life {
 	bool adopted;	    /* a child of the keeper, not ours */
 	bool stranger;	    /* nobody's child: only its slot names it */
 	bool asked;	    /* it was told to stop, or killed, by us */
+	bool bereaved;	    /* it was to die with an earlier supervisor, and was let go by it */
 	bool lost;	    /* it was forked by a supervisor that died before it let it go */
 	bool past;	    /* an earlier supervisor knew its end, or that it never was let go */
 	struct event again; /* the stash couldn't retire it yet */
@@ -328,6 +331,7 @@ void turn_failed(struct server *, uint64_t node, uint64_t start, const char *ter
 void turn_ignored(struct server *, uint64_t node, uint64_t start);
 void turn_exited(struct server *, uint64_t node, uint64_t start, enum stash_reason);
 void turn_lost(struct server *, uint64_t node, uint64_t start);
+void turn_bereaved(struct server *, uint64_t node, uint64_t start);
 void turn_request(struct server *, const struct sup_request *);
 /* The tree begins, goes on after a takeover, ends in order, ends at once. */
 int turn_begin(struct server *, struct sup_spec *);
@@ -456,21 +460,6 @@ struct server {
 /* supervise.c: the specification of a tree, with the plans of its workers. */
 int supervise_make_tree(const struct stash_supervisor_spec *, struct plan_table *, struct sup_spec **);
 
-/* The whole life of the process; returns its exit status. */
-struct server_job {
-	const struct stash__supervise_config *config;
-	const struct plan_table *plans;
-	struct sup_spec *tree;
-	const char *dir, *run_dir;
-	const uint8_t *store_id;
-	int lock_fd;
-	sigset_t child_mask;
-	/* of one that came by exec (handover.c); else 0 and NULL */
-	uint64_t generation;
-	const char *keeper_version;
-	bool trial;
-};
-int server_run(const struct server_job *, int keeper, uint64_t starts);
 /* Ends the process with a result: nothing of the tree runs any more. */
 void server_over(struct server *, int result, const char *text);
 _Noreturn void server_give_up(const char *why);			/* the next supervisor finds everything as it is */
@@ -480,14 +469,6 @@ void server_arm(struct server *);
 void server_up(struct server *);				  /* the machine's UP */
 void server_ended(struct server *, int result, const char *term); /* as the machine's DONE says */
 void server_stop(struct server *, const char *who);
-
-/* reexec.c: the next supervisor and stash by another binary. */
-void reexec_ask(struct peer *, uint64_t number);
-void reexec_answered(
-    struct server *, uint64_t number, int error, const char *text, const char *version, uint64_t generation);
-void reexec_keeper_lost(struct server *);
-void reexec_forget(struct server *, const struct wait *); /* nobody waits for the answer any more */
-void reexec_about(struct peer *, uint64_t number);
 
 /* logging.c: the whole tree into the log, a line for each child. */
 void logging_tree(struct server *);

@@ -19,6 +19,7 @@ enum turn_kind {
 	TURN_IGNORED,
 	TURN_EXITED,
 	TURN_LOST,
+	TURN_BEREAVED,
 	TURN_REQUEST,
 	TURN_RESUME,
 	TURN_RELOAD,
@@ -169,6 +170,9 @@ tell(struct server *s, const struct turn_event *e)
 	case TURN_LOST:
 		sup_lost(m, e->node, e->start, now);
 		break;
+	case TURN_BEREAVED:
+		sup_bereaved(m, e->node, e->start, now);
+		break;
 	case TURN_REQUEST:
 		sup_request(m, &e->request, now);
 		break;
@@ -277,6 +281,12 @@ void
 turn_lost(struct server *s, uint64_t node, uint64_t start)
 {
 	add(s, create(TURN_LOST, node, start));
+}
+
+void
+turn_bereaved(struct server *s, uint64_t node, uint64_t start)
+{
+	add(s, create(TURN_BEREAVED, node, start));
 }
 
 /* Without memory nothing can be told any more: the next supervisor finds everything as it is. */

@@ -172,8 +172,6 @@ check_twice(const struct convert *c)
 static int
 check_reserved(const char *path, const struct stash_child_spec *in)
 {
-	if (in->on_supervisor_loss != 0)
-		return reserved(path, "on_supervisor_loss");
 	if (in->history != 0)
 		return reserved(path, "history");
 	if (in->poison_after != 0)
@@ -235,8 +233,10 @@ check_enums(const char *path, const struct stash_child_spec *in)
 		return wrong(path, "notify", "is none of STASH_NOTIFY_STASH, _NONE, _SD");
 	if (in->ack > STASH_ACK_DISK)
 		return wrong(path, "ack", "is none of STASH_ACK_DEFAULT, _CRASH, _DISK");
-	if (in->on_supervisor_loss > 1)
-		return wrong(path, "on_supervisor_loss", "is neither 0 nor 1");
+	if (in->on_supervisor_loss > STASH_LOSS_KILL)
+		return wrong(path, "on_supervisor_loss", "is none of STASH_LOSS_KEEP, STASH_LOSS_KILL");
+	if (in->on_supervisor_loss != STASH_LOSS_KEEP && in->supervisor != NULL)
+		return wrong(path, "on_supervisor_loss", "a supervisor is no process: set it for its workers");
 	if (in->no_persist > 1)
 		return wrong(path, "no_persist", "is neither 0 nor 1");
 	if (in->on_poison > STASH_POISON_ESCALATE)

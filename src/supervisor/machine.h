@@ -97,6 +97,11 @@ void sup_exited(struct sup *sup, uint64_t node, uint64_t start, enum stash_reaso
  * go. It is started again and nothing is counted. In another state it is as sup_exited(KILLED).
  */
 void sup_lost(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns);
+/*
+ * After sup_restore(): this worker has died with the predecessor, because it is one of those that do. As sup_lost(), but
+ * of one in state SUP_RUNNING the restart isn't counted. One that isn't restarted is gone, as after any end.
+ */
+void sup_bereaved(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns);
 /* A worker that is starting has asked for longer: it has until then, if that is later than what it had. */
 void sup_extend(struct sup *sup, uint64_t node, uint64_t start, int64_t until_ns);
 /* Time has passed: to be called when sup_deadline() is reached; harmless at any other time. */

@@ -202,6 +202,7 @@ struct sup_node {
 	uint64_t restarts;
 	enum stash_reason last;
 	uint64_t exit_seq;	/* EXITED: of its EXIT in the queue above */
+	bool blameless;		/* EXITED: with the supervisor process; its restart isn't counted */
 	uint64_t retry_seq;	/* of the first RETRY there; */
 	uint64_t retries;	/* how many there are */
 	int64_t deadline;	/* of STARTING or STOPPING; SUP_NEVER */

@@ -30,7 +30,7 @@ sup_retry_later(struct sup *sup, struct sup_node *n, struct sup_node *c)
 static void
 restart(struct sup *sup, struct sup_node *n, struct sup_node *c)
 {
-	bool within = sup_history_add(n, sup->now);
+	bool within = c->blameless || sup_history_add(n, sup->now);
 
 	sup_touch(sup, n);
 	if (!within) {

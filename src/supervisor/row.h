@@ -17,7 +17,8 @@
 #define ROW_WANTED 16 /* enum sup_wanted */
 #define ROW_AS_IT_WAS 32
 #define ROW_CHANGE 64 /* times enum sup_change */
-#define ROW_FLAGS 255
+#define ROW_BLAMELESS 256
+#define ROW_FLAGS 511
 
 /* flags of an operation */
 #define ROW_OP_COUNTED 1

@@ -402,6 +402,20 @@ sup_lost(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns)
 }
 
 void
+sup_bereaved(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns)
+{
+	struct sup_node *n = worker(sup, node, start, now_ns);
+
+	if (n != NULL && n->state == SUP_RUNNING) {
+		n->blameless = true;
+		sup_child_ended(sup, n, STASH_REASON_KILLED);
+		sup_run(sup);
+	} else {
+		sup_lost(sup, node, start, now_ns);
+	}
+}
+
+void
 sup_clock(struct sup *sup, int64_t now_ns)
 {
 	struct sup_node *n;

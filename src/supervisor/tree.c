@@ -335,6 +335,8 @@ sup_set_state(struct sup *sup, struct sup_node *n, enum sup_state state)
 	if (n->above != NULL && (n->state == SUP_RESTARTING || state == SUP_RESTARTING) && is_group(n->above))
 		sup_touch_down(sup, n->above);
 	n->state = state;
+	if (state != SUP_EXITED)
+		n->blameless = false;
 	sup_set_deadline(sup, n, SUP_NEVER);
 	sup_touch(sup, n);
 	if (n->sub != NULL)

@@ -202,8 +202,11 @@ stash__control_go(struct stash_worker *w)
 		if (result < 0)
 			return stash__fail(STASH_E_DOWN, "the supervisor died before %s was told to go", w->start.name);
 		close_fds(&in);
-		if (in.type == STASH__W_GO)
+		if (in.type == STASH__W_GO) {
+			/* One of before there was a choice says nothing. */
+			w->start.dies_with_supervisor = stash_view_int(&in.view) == 1 && in.view.error == 0;
 			return STASH_OK;
+		}
 		if (in.type == STASH__W_STOP)
 			return stash__fail(STASH_E_DOWN, "%s was told to stop before it had begun", w->start.name);
 	}

@@ -272,7 +272,8 @@ stash__worker_run(const struct stash_behaviour *behaviour, int control)
 		stash__log(LOG_ERR, "%s", stash_errmsg());
 		status = result == STASH_E_DOWN ? EXIT_SUCCESS : EX_OSERR;
 	} else {
-		(void)prctl(PR_SET_PDEATHSIG, 0);
+		if (!w->start.dies_with_supervisor)
+			(void)prctl(PR_SET_PDEATHSIG, 0);
 		stash__point_process("worker", w->start.name);
 		status = live(w);
 	}

@@ -143,6 +143,7 @@ struct start {
 	uint64_t incarnation;
 	int64_t parent; /* pid of the supervisor that forked us */
 	bool ack_disk, no_persist;
+	bool dies_with_supervisor; /* GO has said so */
 	int64_t spin_ns;
 	char **argv; /* argv[0] is the name, NULL behind the last */
 	int argc;

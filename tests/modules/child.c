@@ -2,12 +2,13 @@
 /*
  * A worker for tests whose start is told by its arguments: "ignore", "fail", "die", "until=FILE" (waits for the
  * file), "failif=FILE"; "noted=FILE" adds a byte to the file at each start. It counts its calls, tells its arguments,
- * and dies on demand.
+ * holds a call until a file is there, and dies on demand.
  */
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -66,6 +67,15 @@ tell_args(struct stash_worker *w)
 	return stash_replyf(w, "%s", text);
 }
 
+static const char *
+gate_of(const char *file)
+{
+	static char gate[512];
+
+	snprintf(gate, sizeof gate, "%s.go", file);
+	return gate;
+}
+
 static int
 handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 {
@@ -77,6 +87,12 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return tell_args(w);
 	if (stash_msg_is(msg, "pid"))
 		return stash_replyf(w, "%d", (int)getpid());
+	if (stash_msg_is(msg, "hold")) {
+		note(stash_msg_text(msg)); /* that it has begun; it goes on when the file beside it is there */
+		while (access(gate_of(stash_msg_text(msg)), F_OK) != 0)
+			(void)poll(NULL, 0, 2);
+		return stash_replyf(w, "%u", msg->attempt);
+	}
 	if (stash_msg_is(msg, "stop"))
 		return STASH_STOP;
 	return STASH_E_UNKNOWN;

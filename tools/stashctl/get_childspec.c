@@ -63,6 +63,7 @@ set_worker(json_t *o, const struct stash_child_spec *spec)
 {
 	static const char *const acks[] = { "default", "crash", "disk" };
 	static const char *const notifies[] = { "stash", "none", "sd_notify" };
+	static const char *const losses[] = { "keep", "kill" };
 
 	if (spec->name != NULL)
 		tool_json_set(o, "name", tool_json_string(spec->name));
@@ -80,6 +81,8 @@ set_worker(json_t *o, const struct stash_child_spec *spec)
 	if (spec->handler_timeout_ms > 0)
 		set_ms(o, "handler_timeout", spec->handler_timeout_ms);
 	tool_json_set(o, "max_attempts", json_integer(spec->max_attempts));
+	if (spec->on_supervisor_loss != STASH_LOSS_KEEP)
+		WORD(o, "on_supervisor_loss", losses, spec->on_supervisor_loss);
 }
 
 static json_t *
