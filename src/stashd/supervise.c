@@ -82,8 +82,8 @@ fail_lock(const char *dir, const char *path, int error, pid_t other)
 		return stash__fail(STASH_E_BUSY, "%s: another stashd is being started there", dir);
 	if (kill(other, 0) < 0 && errno == ESRCH)
 		return stash__fail(STASH_E_BUSY,
-		    "%s: the keeper, process %d, is dead, but its supervisor or its stash still runs: stop it first "
-		    "(stashctl shutdown)",
+		    "%s: the keeper, process %d, is dead, but its supervisor or its stash still runs, or all of them "
+		    "do in another PID namespace: stop it first (stashctl shutdown)",
 		    dir, (int)other);
 	return stash__fail(STASH_E_BUSY, "%s: is in use by another stashd, process %d", dir, (int)other);
 }
