@@ -329,12 +329,14 @@ watch(struct stashlink *k)
 	k->started = stash__now_ns();
 }
 
-/* Its hello may have been read by the last supervisor; the page is there as soon as it was said. */
+/* Its hello may have been read by the last supervisor: then all is there that it makes before. Else it comes. */
 static void
 find_status(struct stashlink *k)
 {
-	int fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	int fd = -1;
 
+	if (faccessat(k->server->run_fd, STASH__ROWS_IN, F_OK, 0) == 0)
+		fd = openat(k->server->run_fd, STASH__STATUS_NAME, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 && errno != ENOENT)
 		(void)stash__fail_errno("the stash's status page can't be opened");
 	else if (fd >= 0 && take_status(k, fd) == 0)
