@@ -340,6 +340,15 @@ static const struct {
 		  { TRACER_KILL, TRACER_SUPERVISOR, 1, TRACER_ENTRY, 0, false, 1 + SYS_recvmsg } },
 		3 },
 	    false },
+#ifdef SYS_epoll_wait
+	{ "a supervisor dies in the first start, while the stash has made half of its files: the next one waits for it",
+	    SCENARIO_PLAIN,
+	    { { { TRACER_HOLD, TRACER_STASH, 1, TRACER_EXIT, 0, false, 1 + SYS_renameat },
+		  { TRACER_KILL, TRACER_SUPERVISOR, 1, TRACER_ENTRY, 0, false, 1 + SYS_sendmsg },
+		  { TRACER_MARK, TRACER_SUPERVISOR, 1, TRACER_ENTRY, 0, false, 1 + SYS_epoll_wait } },
+		3 },
+	    false },
+#endif
 #ifdef SYS_mkdir
 	{ "stashd dies when it has made its run directory: it is found again", SCENARIO_PLAIN,
 	    { { { TRACER_KILL, TRACER_KEEPER, 4, TRACER_EXIT, 0, false, 1 + SYS_mkdir } }, 1 }, false },

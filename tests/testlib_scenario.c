@@ -271,13 +271,13 @@ answers(void *arg)
 	return r->up || is_over(&r->keeper);
 }
 
-/* The tree, or there won't be one. */
+/* The keeper has what it keeps of a tree that is up: the worker's process comes last, after supervisor and stash. */
 static bool
-is_up(void *arg)
+is_kept(void *arg)
 {
 	struct run *r = arg;
 
-	return said(r, "stashd: up: ") || is_over(&r->keeper);
+	return is_over(&r->keeper) || scenario_fds(r->keeper.pid, "[pidfd]") == 3;
 }
 
 static void
@@ -404,7 +404,7 @@ scenario_run(struct scenario *how)
 	await_start(&r);
 	if (r.up) {
 		/* Not before everybody's are there; of a tree that doesn't come up nothing is compared. */
-		r.keeper_fds = t_wait_for(is_up, &r, UP_MS) ? scenario_fds(r.keeper.pid, NULL) : 0;
+		r.keeper_fds = t_wait_for(is_kept, &r, UP_MS) ? scenario_fds(r.keeper.pid, NULL) : 0;
 		let_clients_call(&r);
 		scenario_check_channels(&r);
 	}

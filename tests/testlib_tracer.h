@@ -49,7 +49,7 @@ enum tracer_what {
 	TRACER_FAIL, /* the call isn't made, and fails with `error`; `when` is of no account */
 	TRACER_STOP, /* SIGSTOP to the process; who continues it is the caller's affair */
 	TRACER_MARK, /* nothing: from here on the next act's calls are counted */
-	TRACER_HOLD  /* the thread goes on when the next act is done */
+	TRACER_HOLD  /* the thread goes on when the last act is done */
 };
 
 struct tracer_act {

@@ -199,9 +199,12 @@ done(void)
 	tr.count = 0;
 	__atomic_store_n(&tr.report->done, tr.report->done + 1, __ATOMIC_SEQ_CST);
 	tr.free = tr.report->done == tr.plan->nacts && tr.failing == NULL;
-	if (tr.held != NULL)
-		go_on(tr.held, 0);
-	tr.held = NULL;
+	if (tr.held != NULL && tr.report->done == tr.plan->nacts) {
+		struct thread *held = tr.held;
+
+		tr.held = NULL;
+		go_on(held, 0);
+	}
 }
 
 /* No call instead of that one, and at its exit this result. */
