@@ -41,12 +41,12 @@ step(enum ending_step next)
 static void
 finish(struct server *s)
 {
-	/* First, so that nobody follows, who would find no place.  The keeper cleans up; without it nobody else does. */
+	stash__log(s->result < 0 ? LOG_ERR : LOG_NOTICE, "down after %lld s%s%s",
+	    (long long)((stash__now_ns() - s->began_ns) / STASH__NS_PER_S), s->text[0] != '\0' ? ": " : "", s->text);
+	/* So that nobody follows, who would find no place.  The keeper cleans up; without it nobody else does. */
 	keep_over(&s->keep, s->result, s->text, s->term);
 	if (ending.stored && s->keep.fd < 0)
 		rundir_clean(s->run_dir);
-	stash__log(s->result < 0 ? LOG_ERR : LOG_NOTICE, "down after %lld s%s%s",
-	    (long long)((stash__now_ns() - s->began_ns) / STASH__NS_PER_S), s->text[0] != '\0' ? ": " : "", s->text);
 	step(ENDING_DONE);
 	event_base_loopbreak(s->events);
 }
