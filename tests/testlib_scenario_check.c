@@ -18,6 +18,20 @@
 
 #define LEFT_MS 5000
 
+bool
+scenario_killed(const struct run *r, enum tracer_kind kind)
+{
+	unsigned done = r->tracer != NULL ? tracer_done(r->tracer) : r->how->report.done;
+
+	for (unsigned i = 0; i < done; i++) {
+		const struct tracer_act *a = &r->how->plan.acts[i];
+
+		if (a->what == TRACER_KILL && a->kind == kind)
+			return true;
+	}
+	return false;
+}
+
 /* ---- what is left over ---- */
 
 int
@@ -247,23 +261,12 @@ check_call(struct run *r, const struct client *c, int i)
 	r->maybe += o->error == STASH_E_TIMEDOUT || o->error == STASH_E_PROTO;
 }
 
-/* A restart fails when the worker dies before it is ready. */
-static bool
-worker_killed(const struct run *r)
-{
-	for (unsigned i = 0; i < r->how->report.done; i++) {
-		const struct tracer_act *a = &r->how->plan.acts[i];
-
-		if (a->what == TRACER_KILL && (a->kind == TRACER_WORKER || a->kind == TRACER_NEWBORN))
-			return true;
-	}
-	return false;
-}
-
 static void
 check_client(struct run *r, const struct client *c, const struct process *p)
 {
 	const struct outcome *o = &c->special;
+	/* A restart fails when the worker dies before it is ready. */
+	bool worker_killed = scenario_killed(r, TRACER_WORKER) || scenario_killed(r, TRACER_NEWBORN);
 
 	if (!c->over && p->status != 256 + SIGKILL)
 		scenario_problem(r, "client %d ended with %d", c->index, p->status);
@@ -275,7 +278,7 @@ check_client(struct run *r, const struct client *c, const struct process *p)
 		return;
 	if (c->index == 0 && o->error != STASH_E_CRASHED)
 		scenario_problem(r, "the call that crashes: %s: %s", stash_errname(o->error), o->text);
-	if (c->index == 1 && o->error != STASH_OK && !(o->error == STASH_E_START && worker_killed(r)))
+	if (c->index == 1 && o->error != STASH_OK && !(o->error == STASH_E_START && worker_killed))
 		scenario_problem(r, "the restart: %s: %s", stash_errname(o->error), o->text);
 }
 

@@ -53,6 +53,8 @@ struct run {
 
 void scenario_problem(struct run *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* Whether one of that kind was killed by the plan. */
+bool scenario_killed(const struct run *, enum tracer_kind);
 /* Living children of a process, zombies too; by the kernel's own list, if there is one: up to `max`, how many. */
 int scenario_children(pid_t parent, pid_t *pids, int max);
 /* Whether its title begins so. */
