@@ -11,6 +11,7 @@
  *						entry of its N-th call after that
  *	SYSCALLS_SLICE=I/N			with STASH_TORTURE: each n-th point, from the i-th on
  */
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -366,6 +367,23 @@ START_TEST(test_found_once)
 }
 END_TEST
 
+/* It was told to stop and has died, and no other one can begin: the keeper gives up, and nothing is lost or left. */
+START_TEST(test_nobody_to_stop)
+{
+	struct scenario s = { .flavour = SCENARIO_PLAIN,
+		.failing = true,
+		.plan = { { { TRACER_MARK, TRACER_KEEPER, 1, TRACER_ENTRY, 0, false, 1 + SYS_pidfd_send_signal },
+			      { TRACER_KILL, TRACER_SUPERVISOR, 1, TRACER_EXIT, 0, false, 1 + SYS_read },
+			      { TRACER_FAIL, TRACER_SUPERVISOR, 1, TRACER_ENTRY, EMFILE, true, 1 + SYS_signalfd4 } },
+		    3 } };
+
+	scenario_run(&s);
+	ck_assert_msg(s.problems[0] == '\0', "%s", s.problems);
+	ck_assert_uint_eq(s.report.done, 3);
+	free(s.problems);
+}
+END_TEST
+
 /* A signal that comes late, when all is over but the cleaning up, doesn't end stashd before that. */
 START_TEST(test_signals_to_the_end)
 {
@@ -409,6 +427,8 @@ suite(void)
 		return s;
 	if (TRACEABLE)
 		tcase_add_loop_test(c, test_found_once, 0, (int)(sizeof(once) / sizeof(once[0])));
+	if (TRACEABLE)
+		tcase_add_test(c, test_nobody_to_stop);
 	tcase_add_test(c, test_signals_to_the_end);
 	return s;
 }

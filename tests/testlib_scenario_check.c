@@ -261,6 +261,18 @@ check_call(struct run *r, const struct client *c, int i)
 	r->maybe += o->error == STASH_E_TIMEDOUT || o->error == STASH_E_PROTO;
 }
 
+/* What was asked of a stashd while there was none: a call waits for the next one, a restart doesn't. */
+static bool
+unanswered(const struct run *r, int error)
+{
+	enum scenario_flavour flavour = r->how->flavour;
+	bool no_keeper = flavour == SCENARIO_KEEPER || scenario_killed(r, TRACER_KEEPER);
+	bool no_supervisor = flavour == SCENARIO_SUPERVISOR || flavour == SCENARIO_BOTH ||
+	    scenario_killed(r, TRACER_SUPERVISOR);
+
+	return no_keeper && no_supervisor && (error == STASH_E_DOWN || error == STASH_E_TIMEDOUT);
+}
+
 static void
 check_client(struct run *r, const struct client *c, const struct process *p)
 {
@@ -278,7 +290,8 @@ check_client(struct run *r, const struct client *c, const struct process *p)
 		return;
 	if (c->index == 0 && o->error != STASH_E_CRASHED)
 		scenario_problem(r, "the call that crashes: %s: %s", stash_errname(o->error), o->text);
-	if (c->index == 1 && o->error != STASH_OK && !(o->error == STASH_E_START && worker_killed))
+	if (c->index == 1 && o->error != STASH_OK && !(o->error == STASH_E_START && worker_killed) &&
+	    !unanswered(r, o->error))
 		scenario_problem(r, "the restart: %s: %s", stash_errname(o->error), o->text);
 }
 
