@@ -143,7 +143,7 @@ scribble_word(struct scribble *s, unsigned char *at)
 	memcpy(at, &now, (size_t)1 << scribble_below(s, 4));
 }
 
-#define SCRIBBLE_OF(type, member) (uint16_t)offsetof(struct type, member)
+#define SCRIBBLE_OF(type, member) (uint16_t) offsetof(struct type, member)
 #define SCRIBBLE_BOX(member) (uint16_t)(STASH__OUT_BOX + offsetof(struct stash__box, member))
 
 static inline uint64_t
@@ -194,8 +194,9 @@ scribble_near_tail(struct scribble *s, const struct scribble_map *m)
 		memcpy(&tail, page + offsetof(struct stash__out_page, out_tail), sizeof tail);
 	} else {
 		memcpy(&tail,
-		    page + (second ? offsetof(struct stash__channel_page, rep_tail) :
-				     offsetof(struct stash__channel_page, req_tail)),
+		    page +
+			(second ? offsetof(struct stash__channel_page, rep_tail) :
+				  offsetof(struct stash__channel_page, req_tail)),
 		    sizeof tail);
 		bytes = STASH__RING_DEFAULT;
 		ring = STASH__PAGE + (second ? bytes : 0);
