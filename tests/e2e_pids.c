@@ -331,7 +331,8 @@ START_TEST(test_from_another_namespace)
 END_TEST
 
 /*
- * The number of the dead worker is really given away again: all of stashd is killed, then a stranger is made that has it.
+ * The number of the dead worker is really given away again: all of stashd is killed, then a stranger is made that has
+ * it.
  * Inside, by a shell, since only there numbers can be chosen.
  */
 START_TEST(test_a_pid_that_was_given_away)

@@ -65,7 +65,7 @@ keeping_fetch(struct keeper *k)
 		stash__log(LOG_ERR, "can't hand descriptors to the supervisor: %s", stash_errmsg());
 }
 
-/* Never by the number, which may be another child's by now: a supervisor may have died between reaping and saying so. */
+/* Never by the number, which may be another child's by now: one may have died between reaping and saying so. */
 static int
 kept_pidfd(struct keeper *k, const char *key, pid_t pid)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * reexec.c: a client wants the binary that stands on the disk now.  The keeper starts a supervisor of it beside this one
- * and tells when that can go on, or why it can't; the client is told, and only then this one gives way.
+ * reexec.c: a client wants the binary that stands on the disk now.  The keeper starts a supervisor of it beside this
+ * one and tells when that can go on, or why it can't; the client is told, and only then this one gives way.
  */
 #include "base/error.h"
 #include "base/log.h"
