@@ -30,7 +30,8 @@ enum {
 	CELLS = 4,    /* the first ones are written and exchanged, */
 	COUNTERS = 2, /* the others added to */
 	ROOM = 48000,
-	STORMS = 10
+	STORMS = 10,
+	STRIKES = 5 /* in each storm, at least */
 };
 
 enum { T_CLIENTS = 64, T_ALL_BUT_CLIENTS = 128, T_ALL = 256 };
@@ -297,7 +298,8 @@ blow(int64_t ns)
 
 	for (unsigned i = 0; i < PACES; i++)
 		next[i] = stash__now_ns() + paces[i].every_ms * STASH__NS_PER_MS;
-	while (stash__now_ns() < until) {
+	/* On a machine that is busy with other things it takes longer until enough has happened. */
+	while (stash__now_ns() < until || s.killed + s.restarts + s.clients_killed < STRIKES) {
 		for (unsigned i = 0; i < PACES; i++)
 			if ((s.storm->kinds & paces[i].kind) != 0 && stash__now_ns() >= next[i]) {
 				strike(paces[i].kind);
@@ -385,7 +387,6 @@ one_storm(const struct storm *storm, int64_t ns)
 	stop_processes();
 	t_stashd_stop(&s.d, 20000);
 	judge();
-	ck_assert_uint_gt(s.killed + s.restarts + s.clients_killed, 3);
 	munmap(s.shared, sizeof *s.shared);
 	h_free(s.history);
 	t_remove_tree(s.d.dir);
