@@ -142,7 +142,7 @@ START_TEST(errno_becomes_a_code_and_words)
 	static const struct {
 		int error, code;
 	} cases[] = { { EACCES, STASH_E_ACCES }, { EPERM, STASH_E_ACCES }, { ENOMEM, STASH_E_NOMEM },
-		{ ENOSPC, STASH_E_SYSTEM } };
+		{ ENOSPC, STASH_E_FULL }, { EDQUOT, STASH_E_FULL }, { EIO, STASH_E_SYSTEM } };
 	char want[256];
 	size_t i;
 

@@ -358,7 +358,7 @@ START_TEST(test_print)
 	ck_assert_str_eq(text, "00000000  7e 00 00 00 00 00 00 00                          |~.......|\nnext = 126\n");
 	out = fopen("/dev/full", "we");
 	setvbuf(out, NULL, _IONBF, 0);
-	ts_bad(stash_store_print(store, &state, out), STASH_E_SYSTEM, "No space");
+	ts_bad(stash_store_print(store, &state, out), STASH_E_FULL, "No space");
 	fclose(out);
 	free(text);
 	stash__buf_fini(&buf);
