@@ -160,6 +160,7 @@ START_TEST(test_store_exchanged_by_hand)
 	td_begin();
 	td_start();
 	td_take(30, 39);
+	td_await_stored();
 	t_murder_all(&td_stashd);
 	td_save(td_whole, td_whole_len); /* of number 29 */
 	for (int i = 0; i < 2; i++) {
@@ -176,6 +177,7 @@ START_TEST(test_store_exchanged_by_hand)
 	CTL(0, "next start", "keep-slots");
 	td_start();
 	td_take(40, 41);
+	td_await_stored();
 	t_murder_all(&td_stashd);
 	td_save(td_whole, td_whole_len);
 	CTL(EX_USAGE, "--yes", "discard-slots");

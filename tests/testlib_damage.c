@@ -69,6 +69,35 @@ td_take(int from, int to)
 	stash_client_close(c);
 }
 
+static int
+is_newest(void *arg, const struct stash_state *stored)
+{
+	return stored->version == *(uint64_t *)arg ? 1 : 2;
+}
+
+static bool
+is_stored(void *arg)
+{
+	struct stash_store *store = arg;
+	struct stash_state state;
+	uint64_t version;
+
+	ck_assert_int_eq(stash_store_read(store, "sequence", &state), STASH_OK);
+	version = state.version;
+	stash_state_free(&state);
+	return stash_store_history(store, "sequence", is_newest, &version) == 1;
+}
+
+void
+td_await_stored(void)
+{
+	struct stash_store *store;
+
+	ck_assert_int_eq(stash_store_open(&store, t_store(&td_stashd), NULL), STASH_OK);
+	ck_assert(t_wait_for(is_stored, store, 20000));
+	stash_store_close(store);
+}
+
 const char *
 td_data(void)
 {

@@ -18,6 +18,8 @@ void td_start(void);
 /* The numbers from..to, each once, and as many values. */
 void td_take(int from, int to);
 void td_take_with(struct stash_client *, int from, int to);
+/* Returns when the last of them is in the store, and not only in a slot. */
+void td_await_stored(void);
 const char *td_data(void); /* the database's path */
 void td_save(const unsigned char *bytes, size_t len);
 /* A store with a backup at number 20 in t_path("backups"), and ten more numbers; stopped in order. */
