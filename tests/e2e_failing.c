@@ -161,7 +161,7 @@ static const struct known {
 	    "an answer of the stash that is lost is asked for again" },
 	{ FAILING_IS_stash, FAILING_pread, "stash__slots_scan scan_pass whose has_base", EIO, 2, false,
 	    "a slot that can't be read is not deleted" },
-	{ FAILING_IS_keeper, FAILING_pidfd_send_signal, "pass_on keeper_run", EPERM, 1, false,
+	{ FAILING_IS_keeper, FAILING_pidfd_send_signal, "keeper_pass_on on_signal turn keeper_run", EPERM, 1, false,
 	    "a signal that can't be passed on is passed on later" },
 	{ FAILING_IS_supervisor, FAILING_open, "open_dirs set_up server_run", EMFILE, 2, true,
 	    "a stop is not forgotten when the supervisor dies, and can be forced when none lives" },

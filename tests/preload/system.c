@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -64,7 +65,11 @@ WRAP(close_range, int, -1, (unsigned from, unsigned to, int flags), (from, to, f
 /* Half of it, where that is asked for. */
 #define HALF(name, type, params, args, half) \
 	WRAP_AS(name, ssize_t, name, params, args, failed == FAILING_HALF && n > 1 ? real half : (errno = failed, -1))
-HALF(read, ssize_t, (int fd, void *to, size_t n), (fd, to, n), (fd, to, n / 2))
+/* What a signalfd has is given, and whole. */
+WRAP_AS(read, ssize_t, read, (int fd, void *to, size_t n), (fd, to, n),
+    n == sizeof(struct signalfd_siginfo) ? real(fd, to, n) :
+	failed == FAILING_HALF && n > 1	 ? real(fd, to, n / 2) :
+					   (errno = failed, -1))
 HALF(pread, ssize_t, (int fd, void *to, size_t n, off_t at), (fd, to, n, at), (fd, to, n / 2, at))
 HALF(write, ssize_t, (int fd, const void *from, size_t n), (fd, from, n), (fd, from, n / 2))
 HALF(pwrite, ssize_t, (int fd, const void *from, size_t n, off_t at), (fd, from, n, at), (fd, from, n / 2, at))
