@@ -439,7 +439,7 @@ kill_round(struct t_stashd *d, struct stash_client *c, unsigned workers, unsigne
 }
 
 static void
-compare_sizes(const struct sizes *a, const struct sizes *b, unsigned crashes)
+compare_sizes(const struct sizes *a, const struct sizes *b, unsigned filling)
 {
 	static const char *const who[] = { "keeper", "supervisor", "stash" };
 
@@ -457,14 +457,14 @@ compare_sizes(const struct sizes *a, const struct sizes *b, unsigned crashes)
 	ck_assert_uint_le(b->run_entries, a->run_entries + 2);
 	ck_assert_uint_le(b->run_kib, a->run_kib + 256);
 	/* Until the event log is full, two events for each. */
-	if (crashes > STORE_EVENT_RING / 2)
-		crashes = STORE_EVENT_RING / 2;
-	ck_assert_uint_le(b->store_kib, a->store_kib + crashes / 2 + 1024);
+	ck_assert_uint_le(b->store_kib, a->store_kib + filling / 2 + 1024);
 }
 
 START_TEST(test_crashes)
 {
-	enum { WORKERS = 40, WARM = 15 };
+	enum { WORKERS = 40, WARM = 15, FULL_LOG = STORE_EVENT_RING / 2 };
+	/* The long one begins when the event log is full: LMDB's own lists grow with it. */
+	unsigned warmth = is_long() ? WARM + FULL_LOG / WORKERS : WARM;
 	unsigned rounds = is_long() ? 100000 / WORKERS : 2000 / WORKERS, round = 0;
 	struct t_stashd d = { 0 };
 	struct stash_client *c;
@@ -474,19 +474,19 @@ START_TEST(test_crashes)
 	start(&d, WORKERS, "crash");
 	c = t_client(&d);
 	await_all(c, WORKERS);
-	while (round < WARM) {
+	while (round < warmth) {
 		round++;
 		kill_round(&d, c, WORKERS, round);
 	}
 	warm = measure(&d);
 	began = stash__now_ns();
-	while (round < WARM + rounds) {
+	while (round < warmth + rounds) {
 		round++;
 		kill_round(&d, c, WORKERS, round);
 	}
 	now = measure(&d);
 	printf("%u crashes in %lld ms; ", rounds * WORKERS, (long long)((stash__now_ns() - began) / STASH__NS_PER_MS));
-	compare_sizes(&warm, &now, rounds * WORKERS);
+	compare_sizes(&warm, &now, is_long() ? 0 : rounds * WORKERS);
 	stash_client_close(c);
 	t_stashd_stop(&d, 20000);
 }
