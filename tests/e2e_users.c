@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Clients of other users: who is let in and for what, over every death; and what one that means harm can't do to the
- * others. Needs root, to become somebody else.
+ * Clients of other users: who is let in and for what, over every death.  Needs root, to become somebody else.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,22 +30,8 @@
 #include "testlib_live.h"
 #include "testlib_users.h"
 
-#define ALLOWED "allow_users = [65534];"
-#define READER "read_only_users = [65534];"
-
 static const struct t_user stranger = { .uid = T_STRANGER };
 static struct t_stashd d;
-
-static bool
-begin(const char *store)
-{
-	if (t_no_users())
-		return false;
-	t_open_dirs();
-	memset(&d, 0, sizeof d);
-	t_stashd_start(&d, t_config("echo", "tests/modules/echo.so", "", "", store));
-	return true;
-}
 
 /* ---- who is let in ---- */
 
@@ -62,30 +47,9 @@ cant_open(void *arg)
 						     t_wrong("it doesn't say \"%s\": %s", (char *)arg, stash_errmsg());
 }
 
-static const char *
-calls(void *arg)
-{
-	struct stash_reply reply;
-	struct stash_process process;
-	struct stash_client *c;
-
-	(void)arg;
-	if (stash_client_open(&c, t_store(&d), NULL) != STASH_OK ||
-	    stash_call(c, "echo", "echo", "hello", 5, &reply, 10000) != STASH_OK)
-		return t_wrong("%s", stash_errmsg());
-	if (reply.len != 5 || memcmp(reply.data, "hello", 5) != 0)
-		return "another answer";
-	stash_reply_free(&reply);
-	if (stash_cast(c, "echo", "x", NULL, 0) != STASH_OK || stash_send(c, "echo", "x", NULL, 0) != STASH_OK ||
-	    stash_whereis(c, "echo", &process) != STASH_OK || process.pid <= 0)
-		return t_wrong("%s", stash_errmsg());
-	stash_client_close(c);
-	return NULL;
-}
-
 START_TEST(nobody_else_is_let_in_by_default)
 {
-	if (!begin(""))
+	if (!t_users_begin(&d, ""))
 		return;
 	t_as_user(&stranger, cant_open, "Permission denied");
 	t_stashd_stop(&d, 10000);
@@ -96,9 +60,9 @@ START_TEST(a_user_that_is_named_may_call)
 {
 	const struct t_user other = { .uid = T_OTHER };
 
-	if (!begin(ALLOWED))
+	if (!t_users_begin(&d, T_ALLOW_STRANGER))
 		return;
-	t_as_user(&stranger, calls, NULL);
+	t_as_user(&stranger, t_calls, &d);
 	t_as_user(&other, cant_open, "allow_users");
 	t_stashd_stop(&d, 10000);
 }
@@ -109,10 +73,10 @@ START_TEST(a_group_that_is_named_may_call)
 	const struct t_user first = { .uid = T_OTHER, .gid = T_GROUP }, further = { .uid = T_OTHER, .extra = T_GROUP },
 			    other = { .uid = T_OTHER };
 
-	if (!begin("allow_groups = [64242];"))
+	if (!t_users_begin(&d, "allow_groups = [64242];"))
 		return;
-	t_as_user(&first, calls, NULL);
-	t_as_user(&further, calls, NULL);
+	t_as_user(&first, t_calls, &d);
+	t_as_user(&further, t_calls, &d);
 	t_as_user(&other, cant_open, "allow_groups");
 	t_stashd_stop(&d, 10000);
 }
@@ -123,9 +87,9 @@ START_TEST(what_is_allowed_no_more_is_taken_back)
 {
 	struct stat st;
 
-	if (!begin(ALLOWED READER))
+	if (!t_users_begin(&d, T_ALLOW_STRANGER T_STRANGER_READS))
 		return;
-	t_as_user(&stranger, calls, NULL);
+	t_as_user(&stranger, t_calls, &d);
 	t_murder_all(&d);
 	t_stashd_start(&d, t_config("echo", "tests/modules/echo.so", "", "", ""));
 	ck_assert_int_eq(stat(t_run_of(&d), &st), 0);
@@ -227,7 +191,7 @@ START_TEST(a_user_that_may_call_administers_nothing)
 	struct stash_client *c;
 	struct stash_child_counts counts;
 
-	if (!begin(ALLOWED))
+	if (!t_users_begin(&d, T_ALLOW_STRANGER))
 		return;
 	t_as_user(&stranger, is_no_operator, NULL);
 	c = t_client(&d);
@@ -316,7 +280,7 @@ START_TEST(a_reader_looks_and_calls_nothing)
 	uint64_t version = 2;
 	struct stat st;
 
-	if (!begin(READER))
+	if (!t_users_begin(&d, T_STRANGER_READS))
 		return;
 	c = t_client(&d);
 	t_expect_call(c, "echo", "echo", "x", "x");
@@ -355,7 +319,7 @@ START_TEST(a_reader_reads_slots_made_later_and_those_of_the_dead)
 	struct stash_client *c;
 	uint64_t version = 1;
 
-	if (!begin(READER))
+	if (!t_users_begin(&d, T_STRANGER_READS))
 		return;
 	c = t_client(&d);
 	late.module = t_build("tests/modules/echo.so");
@@ -413,7 +377,7 @@ START_TEST(a_reader_has_the_tool)
 		{ -1, events, "echo" } };
 	struct stash_client *c;
 
-	if (!begin(READER))
+	if (!t_users_begin(&d, T_STRANGER_READS))
 		return;
 	c = t_client(&d);
 	t_expect_call(c, "echo", "echo", "x", "x");
@@ -431,16 +395,11 @@ END_TEST
 
 /* ---- over deaths ---- */
 
-struct storm {
-	_Atomic uint64_t calls, done;
-	_Atomic bool stop;
-};
-
 /* Numbers in order, none twice, none missing: the calls of one client. */
 static const char *
 counts_on(void *arg)
 {
-	struct storm *s = arg;
+	struct t_storm *s = arg;
 	struct stash_client *c;
 	struct stash_reply reply;
 	int64_t next = 0, number;
@@ -464,7 +423,7 @@ counts_on(void *arg)
 static bool
 went_on(void *arg)
 {
-	const struct storm *s = arg;
+	const struct t_storm *s = arg;
 
 	return s->calls >= s->done + 20;
 }
@@ -472,7 +431,7 @@ went_on(void *arg)
 START_TEST(its_calls_go_on_over_every_death)
 {
 	static const enum t_who whom[] = { T_WORKER, T_SUPERVISOR, T_STASH, T_WORKER, T_SUPERVISOR };
-	struct storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct t_storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int words;
 	pid_t pid;
 
@@ -481,7 +440,7 @@ START_TEST(its_calls_go_on_over_every_death)
 	ck_assert_ptr_ne(s, MAP_FAILED);
 	t_open_dirs();
 	memset(&d, 0, sizeof d);
-	t_stashd_start(&d, t_config("numbers", "examples/sequence.so", "0", "", ALLOWED));
+	t_stashd_start(&d, t_config("numbers", "examples/sequence.so", "0", "", T_ALLOW_STRANGER));
 	pid = t_user_start(&stranger, counts_on, s, &words);
 	for (int i = 0; i < 20; i++) {
 		bool on = t_wait_for(went_on, s, 30000);
@@ -520,7 +479,7 @@ murder_but_the_client(void)
 /* Everything dies but the client, which presents its channel to the next stashd. */
 START_TEST(its_channel_is_known_to_the_next_stashd)
 {
-	struct storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct t_storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	int words;
 	pid_t pid;
 
@@ -529,7 +488,7 @@ START_TEST(its_channel_is_known_to_the_next_stashd)
 	ck_assert_ptr_ne(s, MAP_FAILED);
 	t_open_dirs();
 	memset(&d, 0, sizeof d);
-	t_stashd_start(&d, t_config("numbers", "examples/sequence.so", "0", "", ALLOWED));
+	t_stashd_start(&d, t_config("numbers", "examples/sequence.so", "0", "", T_ALLOW_STRANGER));
 	pid = t_user_start(&stranger, counts_on, s, &words);
 	ck_assert(t_wait_for(went_on, s, 30000));
 	murder_but_the_client();
@@ -540,341 +499,6 @@ START_TEST(its_channel_is_known_to_the_next_stashd)
 	t_user_end(pid, words);
 	munmap(s, sizeof *s);
 	t_stashd_stop(&d, 20000);
-}
-END_TEST
-
-/* ---- a client that means harm ---- */
-
-/* The protocol by hand. */
-struct raw {
-	int sock, status, memfd, line, page;
-	uint64_t number;
-	unsigned char wire[STASH__WIRE_MAX];
-};
-
-static int
-raw_send(struct raw *r, struct stash_buf *b, int fd)
-{
-	const void *data;
-	size_t len;
-	int result = stash_buf_data(b, &data, &len);
-
-	if (result == STASH_OK)
-		result = stash__sock_send(r->sock, data, len, &fd, fd >= 0 ? 1 : 0);
-	stash__buf_fini(b);
-	return result;
-}
-
-static void
-raw_begin(struct raw *r, struct stash_buf *b, int64_t type)
-{
-	stash__buf_init(b, STASH__WIRE_MAX);
-	(void)stash_buf_add_int(b, type);
-	(void)stash_buf_add_int(b, (int64_t)++r->number);
-}
-
-/* The answer of that type: its error; descriptors are the caller's. */
-static int
-raw_answer(struct raw *r, int64_t type, int fds[3], int *nfds)
-{
-	struct pollfd p = { r->sock, POLLIN, 0 };
-	struct stash_view v;
-	size_t len;
-
-	if (poll(&p, 1, 10000) <= 0)
-		return STASH_E_TIMEDOUT;
-	if (stash__sock_recv(r->sock, r->wire, sizeof r->wire, &len, fds, 3, nfds, 0) < 0)
-		return STASH_E_DOWN;
-	stash_view_init(&v, r->wire, len);
-	if (stash_view_int(&v) != type)
-		return STASH_E_PROTO;
-	(void)stash_view_int(&v);
-	return (int)stash_view_int(&v);
-}
-
-static int
-raw_connect(struct raw *r)
-{
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	int fds[3], nfds = 0, bell = stash__bell_make(), result;
-	struct stash_buf b;
-
-	memset(r, 0, sizeof *r);
-	snprintf(to.sun_path, sizeof to.sun_path, "%s/" STASH__SOCKET_NAME, t_run_of(&d));
-	r->sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	if (bell < 0 || connect(r->sock, (struct sockaddr *)&to, sizeof to) < 0)
-		return STASH_E_SYSTEM;
-	raw_begin(r, &b, STASH__B_HELLO);
-	(void)stash_buf_add_int(&b, STASH__WIRE_VERSION);
-	(void)stash_buf_add_text(&b, "raw");
-	result = raw_send(r, &b, bell);
-	close(bell);
-	if (result == STASH_OK)
-		result = raw_answer(r, STASH__B_WELCOME, fds, &nfds);
-	r->status = nfds == 1 ? fds[0] : -1;
-	return result;
-}
-
-static int
-raw_open(struct raw *r, uint64_t ring_bytes)
-{
-	int fds[3], nfds = 0, result;
-	struct stash_buf b;
-
-	raw_begin(r, &b, STASH__B_OPEN);
-	(void)stash_buf_add_text(&b, "echo");
-	(void)stash_buf_add_int(&b, (int64_t)ring_bytes);
-	result = raw_send(r, &b, -1);
-	if (result == STASH_OK)
-		result = raw_answer(r, STASH__B_CHANNEL, fds, &nfds);
-	if (result == STASH_OK && nfds != 3)
-		return STASH_E_PROTO;
-	if (result == STASH_OK) {
-		r->memfd = fds[0];
-		r->line = fds[1];
-		r->page = fds[2];
-	}
-	return result;
-}
-
-/* A descriptor that is for reading alone can't be made into another. */
-static const char *
-only_reads(int fd, const char *what)
-{
-	char path[64];
-	void *map;
-	int again;
-
-	if ((fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY)
-		return t_wrong("%s: the descriptor is for writing", what);
-	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-	again = open(path, O_RDWR | O_CLOEXEC);
-	if (again >= 0)
-		return t_wrong("%s: can be opened again for writing", what);
-	map = mmap(NULL, STASH__PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (map != MAP_FAILED)
-		return t_wrong("%s: can be mapped for writing", what);
-	map = mmap(NULL, STASH__PAGE, PROT_READ, MAP_SHARED, fd, 0);
-	if (map == MAP_FAILED || mprotect(map, STASH__PAGE, PROT_READ | PROT_WRITE) == 0)
-		return t_wrong("%s: a map of it can be made writable", what);
-	return fchmod(fd, 0666) < 0 && ftruncate(fd, 0) < 0 ? NULL : t_wrong("%s: it can be changed", what);
-}
-
-static const char *
-holds_little(void *arg)
-{
-	static struct raw r;
-	int type = 0;
-	socklen_t len = sizeof type;
-	const char *why;
-
-	(void)arg;
-	if (raw_connect(&r) != STASH_OK || raw_open(&r, 0) != STASH_OK)
-		return "it gets no channel";
-	why = only_reads(r.page, "the worker's bell page");
-	if (why == NULL)
-		why = only_reads(r.status, "the status page");
-	if (why != NULL)
-		return why;
-	if (stash__bell_is_one(r.line) || getsockopt(r.line, SOL_SOCKET, SO_TYPE, &type, &len) < 0)
-		return "it has a bell that it shares with others";
-	if (fcntl(r.memfd, F_ADD_SEALS, F_SEAL_WRITE) == 0 || ftruncate(r.memfd, 0) == 0)
-		return "it can change the channel's memory under the worker";
-	return NULL;
-}
-
-START_TEST(what_it_holds_is_its_own_or_for_reading)
-{
-	if (!begin(ALLOWED))
-		return;
-	t_as_user(&stranger, holds_little, NULL);
-	t_stashd_stop(&d, 10000);
-}
-END_TEST
-
-/* Writes rubbish over the whole channel, fills its line without ever reading, then waits to be killed. */
-static const char *
-rages(void *arg)
-{
-	static struct raw r;
-	struct stash__channel map;
-	char rings[4096] = { 0 };
-	struct storm *s = arg;
-
-	if (raw_connect(&r) != STASH_OK || raw_open(&r, 0) != STASH_OK || stash__channel_map(&map, r.memfd) != STASH_OK)
-		return "it gets no channel";
-	/* A blocking end is its own affair. */
-	(void)fcntl(r.line, F_SETFL, 0);
-	s->calls = 1;
-	for (uint64_t i = 0; !s->stop; i++) {
-		(void)send(r.line, rings, sizeof rings, MSG_DONTWAIT | MSG_NOSIGNAL);
-		atomic_store(&map.page->client_asleep, 1);
-		atomic_store(&map.page->rep_head, i * 8);
-		atomic_store(&map.page->req_tail, i * 64);
-		map.req[i % map.ring_bytes] = (unsigned char)i;
-	}
-	return NULL;
-}
-
-static bool
-began(void *arg)
-{
-	return ((struct storm *)arg)->calls != 0;
-}
-
-/* What a quarter of a second of it does to somebody else's calls: nothing. */
-START_TEST(one_that_rages_harms_nobody)
-{
-	struct storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct stash_client *c;
-	int words, calls = 0;
-	int64_t until;
-	pid_t pid;
-
-	ck_assert_ptr_ne(s, MAP_FAILED);
-	if (!begin(ALLOWED))
-		return;
-	c = t_client(&d);
-	t_expect_call(c, "echo", "echo", "a", "a");
-	for (int i = 0; i < 4; i++) {
-		s->calls = 0;
-		s->stop = false;
-		pid = t_user_start(&stranger, rages, s, &words);
-		ck_assert(t_wait_for(began, s, 10000));
-		until = stash__now_ns() + STASH__NS_PER_S / 4;
-		for (; stash__now_ns() < until; calls++)
-			t_expect_call(c, "echo", "echo", "b", "b");
-		s->stop = true;
-		t_user_end(pid, words);
-	}
-	ck_assert_int_gt(calls, 100);
-	stash_client_close(c);
-	t_stashd_stop(&d, 10000);
-	munmap(s, sizeof *s);
-}
-END_TEST
-
-static uint64_t
-waits_of(const char *name)
-{
-	struct stash_store *store;
-	struct stash__look look;
-
-	ck_assert_int_eq(stash_store_open(&store, t_store(&d), NULL), STASH_OK);
-	ck_assert_int_eq(stash__store_look(store, name, &look), STASH_OK);
-	stash_store_close(store);
-	return look.box.waits;
-}
-
-/* Closes its end, and stays. */
-static const char *
-hangs_up(void *arg)
-{
-	static struct raw r;
-	struct storm *s = arg;
-	const struct stash__bell_page *page;
-
-	if (raw_connect(&r) != STASH_OK || raw_open(&r, 0) != STASH_OK ||
-	    (page = stash__bell_page_map(r.page, false)) == NULL)
-		return "it gets no channel";
-	close(r.line);
-	s->calls = 1;
-	while (!s->stop)
-		(void)poll(NULL, 0, 1);
-	return NULL;
-}
-
-START_TEST(a_line_that_is_closed_keeps_nobody_awake)
-{
-	struct storm *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	struct stash_client *c;
-	uint64_t before;
-	int words;
-	pid_t pid;
-
-	ck_assert_ptr_ne(s, MAP_FAILED);
-	if (!begin(ALLOWED))
-		return;
-	pid = t_user_start(&stranger, hangs_up, s, &words);
-	ck_assert(t_wait_for(began, s, 10000));
-	c = t_client(&d);
-	t_expect_call(c, "echo", "echo", "a", "a");
-	before = waits_of("echo");
-	for (int i = 0; i < 50; i++) {
-		t_expect_call(c, "echo", "echo", "a", "a");
-		(void)poll(NULL, 0, 2);
-	}
-	/* A worker that can't sleep waits some 100,000 times in that time. */
-	ck_assert_uint_lt(waits_of("echo") - before, 1000);
-	stash_client_close(c);
-	s->stop = true;
-	t_user_end(pid, words);
-	t_stashd_stop(&d, 10000);
-	munmap(s, sizeof *s);
-}
-END_TEST
-
-/* More than it may have: channels, connections, memory. */
-static const char *
-is_greedy(void *arg)
-{
-	static struct raw r, more[64];
-	int opened = 0, result = STASH_OK, connected = 1;
-
-	(void)arg;
-	if (raw_connect(&r) != STASH_OK)
-		return "it isn't let in";
-	result = raw_open(&r, STASH__RING_MAX);
-	if (result != STASH_E_TOOBIG)
-		return t_wrong("rings of %u bytes: %s", STASH__RING_MAX, stash_errname(result));
-	for (result = STASH_OK; result == STASH_OK && opened < 1000; opened++)
-		result = raw_open(&r, 0);
-	if (result != STASH_E_BUSY || opened < 20 || opened > 200)
-		return t_wrong("channel %d: %s", opened, stash_errname(result));
-	for (result = STASH_OK; result == STASH_OK && connected < 64; connected++)
-		result = raw_connect(&more[connected]);
-	return connected >= 10 && connected < 64 ? NULL : t_wrong("it has %d connections", connected);
-}
-
-START_TEST(one_that_is_greedy_is_stopped)
-{
-	struct stash_client *c;
-
-	if (!begin(ALLOWED))
-		return;
-	t_as_user(&stranger, is_greedy, NULL);
-	c = t_client(&d);
-	t_expect_call(c, "echo", "echo", "a", "a");
-	stash_client_close(c);
-	/* All of it is gone with its process. */
-	t_as_user(&stranger, calls, NULL);
-	t_stashd_stop(&d, 10000);
-}
-END_TEST
-
-/* A bell that is none: what is written into it would block, or be somebody's file. */
-START_TEST(a_bell_that_is_none_is_refused)
-{
-	static struct raw r;
-	int ends[2], fds[3], nfds;
-	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct stash_buf b;
-
-	memset(&d, 0, sizeof d);
-	t_stashd_start(&d, t_config("echo", "tests/modules/echo.so", "", "", ""));
-	snprintf(to.sun_path, sizeof to.sun_path, "%s/" STASH__SOCKET_NAME, t_run_of(&d));
-	r.sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-	ck_assert_int_eq(pipe2(ends, O_CLOEXEC), 0);
-	ck_assert_int_eq(connect(r.sock, (struct sockaddr *)&to, sizeof to), 0);
-	raw_begin(&r, &b, STASH__B_HELLO);
-	(void)stash_buf_add_int(&b, STASH__WIRE_VERSION);
-	(void)stash_buf_add_text(&b, "raw");
-	ck_assert_int_eq(raw_send(&r, &b, ends[1]), STASH_OK);
-	ck_assert_int_eq(raw_answer(&r, STASH__B_WELCOME, fds, &nfds), STASH_E_PROTO);
-	close(ends[0]);
-	close(ends[1]);
-	close(r.sock);
-	t_stashd_stop(&d, 10000);
 }
 END_TEST
 
@@ -895,12 +519,6 @@ suite(void)
 	tc = t_case(s, "over deaths", 120);
 	tcase_add_test(tc, its_calls_go_on_over_every_death);
 	tcase_add_test(tc, its_channel_is_known_to_the_next_stashd);
-	tc = t_case(s, "harm", 60);
-	tcase_add_test(tc, what_it_holds_is_its_own_or_for_reading);
-	tcase_add_test(tc, one_that_rages_harms_nobody);
-	tcase_add_test(tc, a_line_that_is_closed_keeps_nobody_awake);
-	tcase_add_test(tc, one_that_is_greedy_is_stopped);
-	tcase_add_test(tc, a_bell_that_is_none_is_refused);
 	return s;
 }
 

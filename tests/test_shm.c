@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Shared memory: channels, slots, bases, bells; and that nothing the other side writes there is believed.
+ * Shared memory: channels, slots, bases; and that nothing the other side writes there is believed.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -13,7 +12,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "shm/bell.h"
 #include "shm/channel.h"
 #include "shm/map.h"
 #include "shm/slot.h"
@@ -457,105 +455,6 @@ START_TEST(test_base_grows)
 }
 END_TEST
 
-/* ---- bells: a search for a lost wake-up ---- */
-
-/*
- * The waker publishes at every distance from the moment at which the sleeper goes to sleep, each of them on a
- * core of its own.  With one of the two fences of bell.h taken out, this finds a loss.
- */
-struct search {
-	_Alignas(64) stash__word tail;
-	_Alignas(64) stash__word head;
-	_Alignas(64) stash__half asleep;
-	_Alignas(64) stash__half lost;
-};
-
-#define ROUNDS 1000000
-
-static void
-delay(uint64_t steps)
-{
-	for (volatile uint64_t spin = steps; spin > 0; spin--)
-		;
-}
-
-static void
-run_on(int core)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(core, &set);
-	(void)sched_setaffinity(0, sizeof set, &set); /* on a machine of one core it searches less well */
-}
-
-static void
-sleeper(struct search *s, int bell)
-{
-	for (uint64_t n = 1; n <= ROUNDS; n++) {
-		while (atomic_load_explicit(&s->tail, memory_order_acquire) < n) {
-			stash__bell_doze(&s->asleep);
-			if (atomic_load_explicit(&s->tail, memory_order_relaxed) < n &&
-			    stash__bell_poll(bell, -1, -1, stash__now_ns() + 10 * STASH__NS_PER_S) == 0 &&
-			    atomic_load(&s->tail) >= n) {
-				atomic_store(&s->lost, 1); /* it has been there for long, and nobody rang */
-				atomic_store(&s->head, ROUNDS);
-				return;
-			}
-			stash__bell_rise(&s->asleep);
-		}
-		atomic_store_explicit(&s->head, n, memory_order_release);
-		delay(n % 97);
-	}
-}
-
-static void
-waker(struct search *s, int bell)
-{
-	for (uint64_t n = 1; n <= ROUNDS && atomic_load(&s->lost) == 0; n++) {
-		while (atomic_load_explicit(&s->head, memory_order_acquire) < n - 1)
-			;
-		delay(n / 97 % 5);
-		atomic_store_explicit(&s->tail, n, memory_order_release);
-		stash__bell_wake(&s->asleep, bell);
-	}
-}
-
-START_TEST(test_no_wakeup_is_lost)
-{
-	struct search *s = mmap(NULL, sizeof *s, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	int bell = stash__bell_make(), status;
-	pid_t pid = fork();
-
-	if (pid == 0) {
-		run_on(1);
-		waker(s, bell);
-		_exit(0);
-	}
-	run_on(0);
-	sleeper(s, bell);
-	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
-	ck_assert_int_eq(status, 0);
-	ck_assert_uint_eq(s->lost, 0);
-	close(bell);
-	munmap(s, sizeof *s);
-}
-END_TEST
-
-START_TEST(test_ring_never_blocks)
-{
-	uint64_t most = UINT64_MAX - 2;
-	int bell = stash__bell_make();
-
-	ck_assert_int_eq(write(bell, &most, sizeof most), sizeof most);
-	for (int i = 0; i < 3; i++)
-		stash__bell_ring(bell);
-	ck_assert_int_eq(stash__bell_poll(bell, -1, -1, 0), 1);
-	ck_assert_int_eq(stash__bell_poll(bell, -1, -1, 0), 0);
-	close(bell);
-}
-END_TEST
-
 /* A child of a worker or client has none of the maps. */
 START_TEST(test_fork_inherits_no_map)
 {
@@ -578,7 +477,7 @@ static Suite *
 suite(void)
 {
 	Suite *s = suite_create("shm");
-	TCase *channel = t_case(s, "channel", 30), *slot = t_case(s, "slot", 30), *bell = t_case(s, "bell", 120);
+	TCase *channel = t_case(s, "channel", 30), *slot = t_case(s, "slot", 30);
 
 	tcase_add_test(channel, test_channel_is_sealed);
 	tcase_add_test(channel, test_channel_refuses_strangers);
@@ -595,9 +494,7 @@ suite(void)
 	tcase_add_test(slot, test_base_grows);
 	tcase_add_test(slot, test_base_layout_ends);
 	tcase_add_test(slot, test_channel_is_of_ordinary_memory);
-	tcase_add_test(bell, test_no_wakeup_is_lost);
-	tcase_add_test(bell, test_ring_never_blocks);
-	tcase_add_test(bell, test_fork_inherits_no_map);
+	tcase_add_test(slot, test_fork_inherits_no_map);
 	return s;
 }
 

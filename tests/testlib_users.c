@@ -12,7 +12,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "testlib.h"
+#include <stash/stash.h>
+
+#include "testlib_live.h"
 #include "testlib_users.h"
 
 bool
@@ -116,4 +118,35 @@ t_as_user(const struct t_user *user, t_user_fn *fn, void *arg)
 	pid_t pid = t_user_start(user, fn, arg, &words);
 
 	t_user_end(pid, words);
+}
+
+bool
+t_users_begin(struct t_stashd *d, const char *store)
+{
+	if (t_no_users())
+		return false;
+	t_open_dirs();
+	memset(d, 0, sizeof *d);
+	t_stashd_start(d, t_config("echo", "tests/modules/echo.so", "", "", store));
+	return true;
+}
+
+const char *
+t_calls(void *stashd)
+{
+	struct stash_reply reply;
+	struct stash_process process;
+	struct stash_client *c;
+
+	if (stash_client_open(&c, t_store(stashd), NULL) != STASH_OK ||
+	    stash_call(c, "echo", "echo", "hello", 5, &reply, 10000) != STASH_OK)
+		return t_wrong("%s", stash_errmsg());
+	if (reply.len != 5 || memcmp(reply.data, "hello", 5) != 0)
+		return "another answer";
+	stash_reply_free(&reply);
+	if (stash_cast(c, "echo", "x", NULL, 0) != STASH_OK || stash_send(c, "echo", "x", NULL, 0) != STASH_OK ||
+	    stash_whereis(c, "echo", &process) != STASH_OK || process.pid <= 0)
+		return t_wrong("%s", stash_errmsg());
+	stash_client_close(c);
+	return NULL;
 }
