@@ -74,7 +74,9 @@ programs := $(foreach p,$(program_c),$(BUILD)/examples/$(basename $(notdir $p)))
 libs := $(if $(lib_c),$(BUILD)/libstash.a $(BUILD)/libstash.so)
 
 # The longest first, so that they don't end up alone.
-suites := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/e2e_*.c tests/test_*.c))
+# Two load a library before all else, which sanitizers want to be themselves.
+preloading := tests/e2e_failing.c tests/e2e_power.c
+suites := $(patsubst %.c,$(BUILD)/%,$(filter-out $(if $(SANITIZE),$(preloading)),$(wildcard tests/e2e_*.c tests/test_*.c)))
 modules := $(patsubst %.c,$(BUILD)/%.so,$(wildcard tests/modules/*.c))
 helpers := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/helpers/*.c))
 # Not under sanitizers: they stand before the same functions.

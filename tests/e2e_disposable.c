@@ -126,7 +126,7 @@ kill_many(const char *store, int kills)
 	snprintf(what, sizeof what, "%d supervisors killed, %s", kills, store);
 	tl_end(what);
 	ck_assert_int_le(killed.median, quiet.median + LONGER_NS);
-	/* Of the rarest calls the scheduler decides, if others make this machine busy: that shows without a kill, too. */
+	/* Of the rarest calls the scheduler decides, if others make the machine busy: that shows without a kill too. */
 	if (quiet.most < LONGER_NS)
 		ck_assert_int_le(killed.most, quiet.most + LONGER_NS);
 	t_stashd_stop(&d, 20000);

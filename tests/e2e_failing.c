@@ -250,14 +250,11 @@ Suite *
 failing_suite(void)
 {
 	Suite *suite = suite_create("failing");
-
-#if !defined(__SANITIZE_ADDRESS__) /* it stands before the same functions */
 	const char *minutes = getenv("STASH_TORTURE");
 
 	tcase_add_test(t_case(suite, "known", 150), test_known);
 	tcase_add_test(t_case(suite, "client", 90 + 60 * (minutes != NULL ? atoi(minutes) : 0)), test_client);
 	tcase_add_test(t_case(suite, "search", 150 + 60 * (minutes != NULL ? atoi(minutes) : 0)), test_search);
-#endif
 	return suite;
 }
 

@@ -270,7 +270,7 @@ START_TEST(test_as_process_1)
 	begin_inside(space);
 	expect_number("0");
 	for (int i = 1; i <= 3; i++) {
-		char number[8];
+		char number[12];
 
 		snprintf(number, sizeof number, "%d", i);
 		old = t_pid(&d, T_SUPERVISOR, NULL);

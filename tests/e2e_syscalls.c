@@ -7,8 +7,8 @@
  *
  *	SYSCALLS_SEED=N				the sample of that seed
  *	SYSCALLS_SECONDS=N			how long the sample is
- *	SYSCALLS_POINT=FLAVOUR:KIND:N:WHEN:ACK[:KIND:N]	that point alone, as a finding names it; the second kind dies at the
- *						entry of its N-th call after that
+ *	SYSCALLS_POINT=FLAVOUR:KIND:N:WHEN:ACK[:KIND:N]	that point alone, as a finding names it; the second kind dies
+ *						at the entry of its N-th call after that
  *	SYSCALLS_SLICE=I/N			with STASH_TORTURE: each n-th point, from the i-th on
  */
 #include <errno.h>
@@ -139,8 +139,8 @@ tell(void)
 			places += search.seen[kind][nr][0] + search.seen[kind][nr][1];
 	}
 	printf(
-	    "%u points tried, %u reached, %u of them with a second death, %u pairs of kind of process and system call, entry or exit; %u findings; "
-	    "the slowest run took %d ms\n",
+	    "%u points tried, %u reached, %u of them with a second death, %u pairs of kind of process and system call, "
+	    "entry or exit; %u findings; the slowest run took %d ms\n",
 	    search.tried, search.reached, search.twice, places, search.found, search.slowest_ms);
 	fflush(stdout);
 	ck_assert_msg(search.found == 0, "%u findings, see above", search.found);

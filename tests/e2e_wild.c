@@ -390,7 +390,7 @@ END_TEST
 
 /* ---- a wild client ---- */
 
-/* In a process of its own: calls in flight, and its channel written over.  It may get any error, but not die or hang. */
+/* In a process of its own: calls in flight, and its channel written over.  It may get any error, not die or hang. */
 static void
 be_wild(void)
 {

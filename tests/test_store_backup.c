@@ -249,7 +249,7 @@ START_TEST(page_with_a_wrong_number_is_found)
 	size_t len, root;
 
 	for (int i = 0; i < 50; i++) {
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof(name), "worker %d", i);
 		ts_put(store, name, 1, 300, 0);

@@ -62,8 +62,8 @@ config(const struct faulty *f, bool more)
 	    f->fault.disk ? "disk" : "crash", f->fault.for_good ? 20 : 1000000, t_build("examples/sequence.so"));
 
 	n += snprintf(text + n, sizeof text - (size_t)n,
-	    "  { id = \"agent\"; module = \"%s\"; args = [\"1\"]; },\n"
-	    "  { id = \"dynamic\"; strategy = \"simple_one_for_one\"; children = ( { id = \"t\"; module = \"%s\"; } ); },\n",
+	    "  { id = \"agent\"; module = \"%s\"; args = [\"1\"]; },\n  { id = \"dynamic\"; "
+	    "strategy = \"simple_one_for_one\"; children = ( { id = \"t\"; module = \"%s\"; } ); },\n",
 	    t_build("examples/agent.so"), t_build("examples/counter.so"));
 	n += snprintf(text + n, sizeof text - (size_t)n,
 	    "  { id = \"left\"; module = \"%s\"; },\n  { id = \"right\"; module = \"%s\"; },\n",

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * testlib_scenario.c: the scenario's course.  The test's process directs: it starts everybody, waits with a bound for
- * what has to happen, and kills whom the flavour wants dead.  It makes no call to a worker while the tracer looks.  What is
- * true afterwards is looked at in testlib_scenario_check.c.
+ * what has to happen, and kills whom the flavour wants dead.  It makes no call to a worker while the tracer looks.
+ * What is true afterwards is looked at in testlib_scenario_check.c.
  */
 #include "testlib_scenario.h"
 

@@ -59,9 +59,10 @@ stash__bell_open(int dirfd, const char *file)
 void
 stash__bell_ring(int bell)
 {
-	/* An eventfd that its process has made blocking is never filled by ringing: that needs 2^64 rings without a read.
-	 * Processes of one user could fill it all the same, by one write, but they could kill this one as well; those of
-	 * others never get it (stash__line_make()).  A fifo's descriptor is nobody else's, and a full one rings. */
+	/* An eventfd that its process has made blocking is never filled by ringing: that needs 2^64 rings without a
+	 * read.  Processes of one user could fill it all the same, by one write, but they could kill this one as well;
+	 * those of others never get it (stash__line_make()).  A fifo's descriptor is nobody else's, and a full one
+	 * rings. */
 	eventfd_t one = 1;
 	ssize_t n;
 

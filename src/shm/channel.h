@@ -62,8 +62,8 @@ uint64_t stash__frame_bytes(size_t tag_len, size_t len);
  * 0; STASH_E_BUSY: no room; STASH_E_TOOBIG; STASH_E_PROTO: the worker's position cannot be. */
 int stash__request_write(struct stash__channel *, uint64_t *tail, uint64_t number, uint32_t kind, const char *tag,
     const void *data, size_t len, int64_t deadline);
-/* Whether, and why, the supervisor has marked the channel down: 0; STASH_E_DOWN, _HELD: what waits there is not done; else
- * STASH_E_PROTO, whatever it says. */
+/* Whether, and why, the supervisor has marked the channel down: 0; STASH_E_DOWN, _HELD: what waits there is not done;
+ * else STASH_E_PROTO, whatever it says. */
 static inline int
 stash__channel_down(const struct stash__channel *c)
 {

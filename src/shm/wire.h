@@ -207,8 +207,8 @@ enum stash__stash_wire {
 	 * answers DONE; exits with 0. With an error it goes on as before.  STASH_E_BUSY: some incarnation is not
 	 * retired */
 	STASH__S_SHUTDOWN = 9,
-	/* [regular file, for writing]: (disk) the store, as of one moment, is written to the file from its beginning.  One
-	 * at a time, else STASH_E_BUSY.  Nothing else waits for it.  Answer: DONE */
+	/* [regular file, for writing]: (disk) the store, as of one moment, is written to the file from its beginning.
+	 * One at a time, else STASH_E_BUSY.  Nothing else waits for it.  Answer: DONE */
 	STASH__S_COPY = 10,
 
 	/* Unasked, number 0, once the store is open, all slots are folded and committed as far as that went:

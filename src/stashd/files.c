@@ -31,8 +31,8 @@ refuse(struct server *s, const char *what)
 {
 	struct files *f = &s->files;
 	int result = stash__fail(STASH_E_BUSY,
-	    "no descriptors are left for %s: of %u, the hard limit, %u workers, %u channels and %u clients have a claim "
-	    "to %u: raise the limit (LimitNOFILE=, ulimit -Hn) and start stashd again, or delete children",
+	    "no descriptors are left for %s: of %u, the hard limit, %u workers, %u channels and %u clients have a "
+	    "claim to %u: raise the limit (LimitNOFILE=, ulimit -Hn) and start stashd again, or delete children",
 	    what, f->limit, f->workers, f->channels, f->clients, claimed(f));
 
 	if (!f->told)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * handover.h: what a supervisor of another binary has to know, as bytes in a memory file.  It begins with the numbers
- * of all formats in which the processes of this stashd speak, with each other, with workers and clients that live on, and
- * with the store, so that a binary that doesn't know one of them says so before it touches anything.
+ * of all formats in which the processes of this stashd speak, with each other, with workers and clients that live on,
+ * and with the store, so that a binary that doesn't know one of them says so before it touches anything.
  *
  *	keeper --- fork --- handover_exec(): packs it --- exec --- main() --- stash__supervise_handed_over(): reads it
  *	                                                                `--> K_HELLO: its version, or what is wrong

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * keeplink.c: what the supervisor tells the keeper and asks of it.  The keeper does one thing after the other, and
- * reads nothing while it waits for room for an answer; so whoever waits here for room takes answers meanwhile, else both
- * would wait for each other.  They are told a little later, since the caller is in the midst of something.
+ * reads nothing while it waits for room for an answer; so whoever waits here for room takes answers meanwhile, else
+ * both would wait for each other.  They are told a little later, since the caller is in the midst of something.
  */
 #include <poll.h>
 #include <stdlib.h>

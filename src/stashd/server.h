@@ -447,8 +447,7 @@ struct server {
 	uint64_t generation; /* of its binary; 0: the keeper's */
 	const char *keeper_version;
 	pid_t keeper_pid;
-	bool
-	    trial; /* the first one of its binary, not through with its takeover: it changes nothing if it can't go on */
+	bool trial; /* the first one of its binary, not through with its takeover: can't it go on, it changes nothing */
 	struct takeover *takeover; /* during SERVER_BOOT */
 	unsigned nworkers, recovered;
 	bool up;	 /* the tree has started as a whole; after a takeover it counts as that */

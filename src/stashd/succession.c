@@ -4,7 +4,7 @@
  * until it has taken over, and undone if it doesn't get there.
  *
  *	REEXEC -> candidate -> its HELLO -> REEXECED -> YIELD -> the old one is killed -> trial -> SETTLED
- *	               `-> can't: told, nothing has changed                                 `-> died: the old code goes on
+ *	               `-> can't: told, nothing has changed                              `-> died: the old code goes on
  */
 #include <stdio.h>
 #include <string.h>
@@ -124,7 +124,8 @@ succession_settled(struct keeper *k)
 	close_code(&k->before_code);
 	if (strcmp(k->code.version, stash_version()) != 0)
 		stash__log(LOG_WARNING,
-		    "supervisor and stash are stashd %s now; this keeper, process %d, stays %s until stashd is started anew",
+		    "supervisor and stash are stashd %s now; this keeper, process %d, stays %s until stashd is started "
+		    "anew",
 		    k->code.version, (int)getpid(), stash_version());
 	else
 		stash__log(LOG_NOTICE, "supervisor and stash are of the new binary now");

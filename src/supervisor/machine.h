@@ -98,8 +98,8 @@ void sup_exited(struct sup *sup, uint64_t node, uint64_t start, enum stash_reaso
  */
 void sup_lost(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns);
 /*
- * After sup_restore(): this worker has died with the predecessor, because it is one of those that do. As sup_lost(), but
- * of one in state SUP_RUNNING the restart isn't counted. One that isn't restarted is gone, as after any end.
+ * After sup_restore(): this worker has died with the predecessor, because it is one of those that do. As sup_lost(),
+ * but of one in state SUP_RUNNING the restart isn't counted. One that isn't restarted is gone, as after any end.
  */
 void sup_bereaved(struct sup *sup, uint64_t node, uint64_t start, int64_t now_ns);
 /* A worker that is starting has asked for longer: it has until then, if that is later than what it had. */

@@ -290,7 +290,7 @@ stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number
 	if (result == STASH_E_TOOBIG && len <= STASH_DATA_MAX) /* this client's limit, not the worker's fault */
 		result = stash__reply_write(
 		    &mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
-	/* The room of a reply is there since its request was taken: whoever took it back is no matter of the worker's. */
+	/* The room of a reply is there since its request was taken: who took it back is no matter of the worker's. */
 	if (result == STASH_E_BUSY &&
 	    ((mb == w->from && number == w->message.head.number) || !stash__reply_sane(&mb->channel, mb->rep_tail))) {
 		(void)stash__fail(

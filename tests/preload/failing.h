@@ -16,28 +16,24 @@
 #define FAILING_PROCESSES(X) X(keeper) X(supervisor) X(stash) X(worker) X(fresh) X(config) X(status) X(client)
 
 /* Names as they stand in the code. */
+/* clang-format off */
 #define FAILING_FUNCTIONS(X) \
-	X(malloc) \
-	X(calloc) \
-	X(realloc) \
-	X(reallocarray) \
-	X(aligned_alloc) X(strdup) X(strndup) X(asprintf) X(vasprintf) X(open_memstream) X(fopen) X(fdopen) X(mmap) X( \
-	    madvise) X(ftruncate) X(posix_fallocate) X(open) X(openat) X(opendir) X(fdopendir) X(readdir) X(mkdir) \
-	    X(mkdirat) X(mkostemp) X(rename) X(renameat) X(link) X(unlink) X(unlinkat) X(fstat) X(stat) X(statfs) \
-		X(statvfs) X(realpath) X(access) X(read) X(pread) X(write) X(pwrite) X(lseek) X(fsync) X(fdatasync) X( \
-		    flock) X(fcntl) X(dup2) X(dup3) X(pipe2) X(eventfd) X(memfd_create) X(signalfd) X(timerfd_create) \
-		    X(timerfd_settime) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll) X(socket) X(socketpair) \
-			X(bind) X(listen) X(connect) X(accept4) X(getsockopt) X(setsockopt) X(getsockname) X(send) \
-			    X(recv) X(sendmsg) X(recvmsg) X(fork) X(clone3) X(pidfd_open) X(pidfd_send_signal) \
-				X(waitid) X(waitpid) X(execvp) X(prctl) X(setpgid) X(close_range) X(getrlimit) \
-				    X(setrlimit) X(sigaction) X(sigaltstack) X(sigprocmask) X(setenv) \
-					X(pthread_create) X(pthread_mutex_init) X(dlopen) X(event_base_new) \
-					    X(event_new) X(event_add) X(mdb_env_create) X(mdb_env_open) \
-						X(mdb_env_set_mapsize) X(mdb_env_info) X(mdb_env_stat) \
-						    X(mdb_env_get_fd) X(mdb_env_copyfd2) X(mdb_reader_list) \
-							X(mdb_txn_begin) X(mdb_txn_commit) X(mdb_dbi_open) X(mdb_stat) \
-							    X(mdb_get) X(mdb_put) X(mdb_del) X(mdb_cursor_open) \
-								X(mdb_cursor_get) X(mdb_cursor_del)
+	X(malloc) X(calloc) X(realloc) X(reallocarray) X(aligned_alloc) X(strdup) X(strndup) X(asprintf) \
+	X(vasprintf) X(open_memstream) X(fopen) X(fdopen) X(mmap) X(madvise) X(ftruncate) \
+	X(posix_fallocate) X(open) X(openat) X(opendir) X(fdopendir) X(readdir) X(mkdir) X(mkdirat) \
+	X(mkostemp) X(rename) X(renameat) X(link) X(unlink) X(unlinkat) X(fstat) X(stat) X(statfs) \
+	X(statvfs) X(realpath) X(access) X(read) X(pread) X(write) X(pwrite) X(lseek) X(fsync) \
+	X(fdatasync) X(flock) X(fcntl) X(dup2) X(dup3) X(pipe2) X(eventfd) X(memfd_create) X(signalfd) \
+	X(timerfd_create) X(timerfd_settime) X(epoll_create1) X(epoll_ctl) X(epoll_wait) X(poll) X(socket) \
+	X(socketpair) X(bind) X(listen) X(connect) X(accept4) X(getsockopt) X(setsockopt) X(getsockname) \
+	X(send) X(recv) X(sendmsg) X(recvmsg) X(fork) X(clone3) X(pidfd_open) X(pidfd_send_signal) \
+	X(waitid) X(waitpid) X(execvp) X(prctl) X(setpgid) X(close_range) X(getrlimit) X(setrlimit) \
+	X(sigaction) X(sigaltstack) X(sigprocmask) X(setenv) X(pthread_create) X(pthread_mutex_init) \
+	X(dlopen) X(event_base_new) X(event_new) X(event_add) X(mdb_env_create) X(mdb_env_open) \
+	X(mdb_env_set_mapsize) X(mdb_env_info) X(mdb_env_stat) X(mdb_env_get_fd) X(mdb_env_copyfd2) \
+	X(mdb_reader_list) X(mdb_txn_begin) X(mdb_txn_commit) X(mdb_dbi_open) X(mdb_stat) X(mdb_get) \
+	X(mdb_put) X(mdb_del) X(mdb_cursor_open) X(mdb_cursor_get) X(mdb_cursor_del)
+/* clang-format on */
 
 #define FAILING_ENTRY(name) FAILING_##name,
 enum failing_function { FAILING_FUNCTIONS(FAILING_ENTRY) FAILING_NFUNCTIONS };
