@@ -436,8 +436,13 @@ static bool
 is_up_again(void *arg)
 {
 	(void)arg;
-	if (d.proc.pid != 0 && !t_ended(&d.proc, 0))
-		return strstr(t_output(&d.proc), "up: ") != NULL;
+	if (d.proc.pid != 0 && !t_ended(&d.proc, 0)) {
+		char *output = t_output(&d.proc);
+		bool up = strstr(output, "up: ") != NULL;
+
+		free(output);
+		return up;
+	}
 	/* As a service manager would: those of before are on their way out, and the lock is theirs till then. */
 	t_spawn(&d.proc, (const char *const[]){ t_build("stashd"), "-d", t_store(&d), "-f", d.conf, NULL }, NULL);
 	return false;

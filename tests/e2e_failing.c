@@ -139,7 +139,7 @@ static const struct known {
 	enum failing_function function;
 	const char *callers; /* one of them, as the compiler has put them into each other */
 	int error;
-	uint64_t at;
+	unsigned at;
 	bool for_good;
 	const char *what;
 } known[] = {

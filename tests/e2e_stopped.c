@@ -212,14 +212,14 @@ longest_ms(int i)
 #define OTHERS_MS (STOPPED_MS / 2) /* far below what waiting for the stopped would take, for a busy machine */
 
 static const struct {
-	enum t_who who;
 	const char *what;
+	enum t_who who;
 	bool delays_one;
 } quiet[] = {
-	{ T_WORKER, "a stopped worker", true },
-	{ T_STASH, "a stopped stash", false },
-	{ T_SUPERVISOR, "a stopped supervisor", false },
-	{ T_KEEPER, "a stopped keeper", false },
+	{ "a stopped worker", T_WORKER, true },
+	{ "a stopped stash", T_STASH, false },
+	{ "a stopped supervisor", T_SUPERVISOR, false },
+	{ "a stopped keeper", T_KEEPER, false },
 };
 
 START_TEST(test_who_is_delayed)

@@ -261,10 +261,8 @@ hangs_up(void *arg)
 {
 	static struct raw r;
 	struct t_storm *s = arg;
-	const struct stash__bell_page *page;
 
-	if (raw_connect(&r) != STASH_OK || raw_open(&r, 0) != STASH_OK ||
-	    (page = stash__bell_page_map(r.page, false)) == NULL)
+	if (raw_connect(&r) != STASH_OK || raw_open(&r, 0) != STASH_OK || stash__bell_page_map(r.page, false) == NULL)
 		return "it gets no channel";
 	close(r.line);
 	s->calls = 1;

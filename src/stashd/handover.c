@@ -163,7 +163,7 @@ write_file(const struct server_job *job, const struct keeper_other *other)
 {
 	struct stash_buf buf;
 	const char *data;
-	const void *start;
+	const void *start = NULL;
 	size_t left = 0;
 	ssize_t n = 0;
 	int file = memfd_create("stash handover", MFD_CLOEXEC), result;

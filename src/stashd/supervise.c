@@ -88,6 +88,9 @@ fail_lock(const char *dir, const char *path, int error, pid_t other)
 	return stash__fail(STASH_E_BUSY, "%s: is in use by another stashd, process %d", dir, (int)other);
 }
 
+/* A lock that couldn't be written: libbsd has closed it by then, and has no way to free it. */
+static struct pidfh *volatile unwritten;
+
 /* Held by keeper, supervisor and stash through one open description: free only when all of them are dead. */
 int
 supervise_lock(const char *dir, struct pidfh **lock)
@@ -108,10 +111,8 @@ supervise_lock(const char *dir, struct pidfh **lock)
 		(void)poll(NULL, 0, 10);
 	}
 	if (pidfile_write(*lock) < 0) {
-		int result = stash__fail_errno("%s: can't be written", path);
-
-		(void)pidfile_remove(*lock);
-		return result;
+		unwritten = *lock;
+		return stash__fail_errno("%s: can't be written", path);
 	}
 	return 0;
 }

@@ -357,7 +357,7 @@ restore(struct server *s, const char *file)
 	if (result == STASH_E_PROTO || result == STASH_E_FORMAT ||
 	    (result == 0 && ((from = worker_find(s, from_name)) == NULL || (to = worker_find(s, to_name)) == NULL)))
 		result = STASH_E_NOENT;
-	if (result < 0) {
+	if (result != 0) {
 		close(fd);
 		return result;
 	}

@@ -87,12 +87,10 @@ ends_in(const char *path, const char *end)
 static int
 other_end(char to[PATH_MAX], const char *path, const char *end, const char *other)
 {
-	size_t len = strlen(path) - strlen(end);
+	int len = (int)(strlen(path) - strlen(end));
 
-	if (len + strlen(other) >= PATH_MAX)
+	if (snprintf(to, PATH_MAX, "%.*s%s", len, path, other) >= PATH_MAX)
 		return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", path);
-	memcpy(to, path, len);
-	strlcpy(to + len, other, PATH_MAX - len);
 	return 0;
 }
 

@@ -10,6 +10,7 @@
 
 #include "wrap.h"
 
+/* NOLINTBEGIN(bugprone-reserved-identifier): they are the C library's. */
 void *__libc_malloc(size_t);
 void *__libc_calloc(size_t, size_t);
 void *__libc_realloc(void *, size_t);
@@ -17,6 +18,7 @@ void *__libc_memalign(size_t, size_t);
 void __libc_free(void *);
 int __asprintf_chk(char **, int, const char *, ...);
 int __vasprintf_chk(char **, int, const char *, va_list);
+/* NOLINTEND(bugprone-reserved-identifier) */
 void *reallocarray(void *, size_t, size_t);
 
 #define FAILS(function) failing_call(FAILING_##function, __builtin_return_address(0))

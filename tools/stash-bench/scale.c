@@ -186,7 +186,7 @@ measure_stash(const struct bench_daemon *daemon, struct stash_client *client, do
 
 	for (; n < TAKEOVERS && error == 0; n++) {
 		struct bench_status status;
-		int64_t start = stash__now_ns();
+		int64_t start;
 		uint64_t number;
 		int pidfd;
 

@@ -58,7 +58,7 @@ show(const struct tool *t, const struct stash__about *before, const struct stash
 static int
 reexec(const struct tool *t, struct stash_client *client)
 {
-	struct stash__about before, next, now;
+	struct stash__about before, next = { 0 }, now = { 0 };
 	int timeout_ms = tool_timeout(t, CTL_LONG_MS);
 	int64_t deadline = stash__deadline_ns(timeout_ms);
 	int code = stash__about(client, &before, timeout_ms);
