@@ -43,12 +43,15 @@ add(uint64_t what, int error, uint64_t at, bool for_good)
 	faults[nfaults++] = (struct faulty_fault){ .what = what, .error = error, .at = at, .for_good = for_good };
 }
 
-/* No signal comes for ever, what poll() has announced is there; and whoever may not be killed is waited for. */
+/* No signal comes for ever, what poll() has announced is there, a reset is told once; and whoever may not be killed is
+ * waited for. */
 static bool
 passes(enum failing_function function, int error)
 {
-	return error == EINTR || (error == EAGAIN && function == FAILING_read) ||
-	    (function == FAILING_pidfd_send_signal && error == EPERM);
+	bool receives = function == FAILING_recvmsg || function == FAILING_recv;
+
+	return error == EINTR || (error == EAGAIN && (receives || function == FAILING_read)) ||
+	    (error == ECONNRESET && receives) || (function == FAILING_pidfd_send_signal && error == EPERM);
 }
 
 /* Each place with each error: its first passing, its last but one, all of them; and whole functions for good. */

@@ -189,9 +189,11 @@ read_socket(struct keeper *k)
 	while ((result = mail_recv(k->socket, &m)) != STASH_E_PENDING && result != STASH_E_DOWN) {
 		if (result < 0) {
 			stash__log(LOG_ERR, "from the supervisor: %s", stash_errmsg());
-			if (result == STASH_E_SYSTEM)
-				break;
-			continue;
+			if (result == STASH_E_PROTO)
+				continue;
+			/* For want of memory, perhaps: the message stays, and is looked for again a little later. */
+			stash__pause_ms(TICK_MS / 10);
+			break;
 		}
 		handle(k, &m);
 		mail_done(&m);
