@@ -14,7 +14,9 @@
 
 /* Its handlers are its own business; here they are wanted without its processes. */
 #define keeper_run fuzz_keeper_run
+#define keeper_pass_on fuzz_keeper_pass_on
 #include "stashd/keeper.c"
+#undef keeper_pass_on
 #undef keeper_run
 
 #include "stashd/keeplink.h"
