@@ -20,6 +20,7 @@
 #include "stashd/birth.h"
 #include "stashd/mail.h"
 #include "stashd/spawn.h"
+#include "stashd/server.h"
 #include "stashd/spawner.h"
 
 /* One that takes longer hangs. */
@@ -173,8 +174,10 @@ await(const struct spawner *s, pid_t *pid)
 		if (result == 0)
 			result = mail_recv(s->fd, &m);
 	} while (result == STASH_E_PENDING);
+	/* It may have made a child that nobody knows, with the socket that the next one would have: that one dies with
+	 * this supervisor, and the next supervisor begins again. */
 	if (result < 0)
-		return result;
+		server_give_up("the helper that makes workers' processes has died while it made one");
 	*pid = (pid_t)stash__view_range(&m.view, -1, INT32_MAX);
 	result = stash_view_end(&m.view);
 	mail_done(&m);
