@@ -85,7 +85,9 @@ replay_c := $(wildcard tests/replay/*.c)
 replay := $(if $(replay_c),$(BUILD)/tests/otp-replay)
 simulate_c := $(wildcard tests/simulate/*.c) $(patsubst %,tests/replay/%.c,world paths steps scenario)
 simulate := $(if $(wildcard tests/simulate/*.c),$(BUILD)/tests/tree-simulate)
-fuzzers := $(patsubst tests/fuzz/%.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+# FUZZERS= chooses some of them by name.
+FUZZERS = $(patsubst tests/fuzz/fuzz_%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzzers := $(FUZZERS:%=$(BUILD)/fuzz_%)
 scripts := $(wildcard tests/e2e_*.sh tests/check-*.sh)
 # Those that need neither pidfds nor a map of 64 GiB, which valgrind doesn't know; nor those in which processes
 # die on purpose, over damaged stores for example: valgrind would report each death.
