@@ -233,7 +233,8 @@ sup_change_answer(struct sup *sup)
 	const char *term = down ? "noproc" : sup->reload_term;
 	struct sup_ask *ask;
 
-	if (sup->changing > 0)
+	/* A tree that has ended has nobody left who could come to its change. */
+	if (sup->changing > 0 && !down)
 		return;
 	while ((ask = TAILQ_FIRST(&sup->reloads)) != NULL) {
 		TAILQ_REMOVE(&sup->reloads, ask, link);
