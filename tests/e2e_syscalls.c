@@ -24,7 +24,7 @@
 #include "testlib_scenario.h"
 #include "testlib_live.h"
 
-#define SECONDS 45
+#define SECONDS 30
 
 /* A process that LeakSanitizer is to look at must not be traced: it traces it itself, and ends it if it can't. */
 #if defined(__SANITIZE_ADDRESS__)
