@@ -107,6 +107,7 @@ is_answer(int status)
 struct seen {
 	int check, backup;
 	char last[200], text[2000];
+	char next[100]; /* the number that comes next, by its state */
 };
 
 static void
@@ -132,6 +133,10 @@ run_tools(struct seen *seen)
 		}
 		tt_free(&r);
 	}
+	snprintf(seen->last, sizeof seen->last, "stash-inspect show -F next");
+	TT_RUN(&r, &stash_inspect, "show", "-F", "next", "sequence");
+	snprintf(seen->next, sizeof seen->next, "%s", r.out);
+	tt_free(&r);
 	snprintf(seen->last, sizeof seen->last, "stash-inspect backup");
 	TT_RUN(&r, &stash_inspect, "backup", t_path("others"));
 	seen->backup = r.status;
@@ -245,9 +250,14 @@ START_TEST(test_damages)
 	int64_t until = stash__now_ns() + (int64_t)minutes() * 60 * STASH__NS_PER_S;
 	struct seen *seen = mmap(NULL, sizeof *seen, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	unsigned n, told = 0, starts = 0, damages = t_patience() > 1 && minutes() == 0 ? DAMAGES / 6 : DAMAGES;
+	char next[sizeof seen->next];
 
 	ck_assert_ptr_ne(seen, MAP_FAILED);
 	td_begin();
+	clean(t_path("others"));
+	look_with_tools(seen, "the whole store");
+	ck_assert_msg(seen->check == 0 && strstr(seen->next, "30") != NULL, "%s%s", seen->text, seen->next);
+	memcpy(next, seen->next, sizeof next);
 	for (n = 0; n < damages || stash__now_ns() < until; n++) {
 		unsigned char *copy = malloc(td_whole_len);
 		char what[200];
@@ -263,6 +273,9 @@ START_TEST(test_damages)
 		td_save(copy, len);
 		look_with_tools(seen, what);
 		told += seen->check != 0;
+		/* What isn't told of has hit nothing: page by page that is chance, the state is as it was in any case. */
+		ck_assert_msg(seen->check != 0 || strcmp(seen->next, next) == 0,
+		    "%s: check finds it good, and next is %s", what, seen->next);
 		if (n % STASHD_EACH == 0 || minutes() > 0) {
 			look_with_stashd(seen, copy, len, what);
 			starts++;
@@ -270,7 +283,7 @@ START_TEST(test_damages)
 		free(copy);
 	}
 	printf("%u damages, %u told of; %u starts\n", n, told, starts);
-	ck_assert_uint_ge(told, n / 3);
+	ck_assert_uint_gt(told, 0);
 	munmap(seen, sizeof *seen);
 	td_end();
 }
