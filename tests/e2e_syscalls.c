@@ -24,7 +24,7 @@
 #include "testlib_scenario.h"
 #include "testlib_live.h"
 
-#define SECONDS 30
+#define SECONDS 45
 
 /* A process that LeakSanitizer is to look at must not be traced: it traces it itself, and ends it if it can't. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -183,16 +183,6 @@ try_named(const char *text)
 
 /* ---- a sample ---- */
 
-/*
- * The keeper's deaths are for the long search: behind them nobody reaps what is let go while it ends, so that now and
- * then a run finds a process that is only on its way out.
- */
-static bool
-is_for_long(const struct point *p)
-{
-	return p->kind == TRACER_KEEPER || p->flavour == SCENARIO_KEEPER;
-}
-
 /* By calls, so that each has the same chance; those of short lives more often. */
 static struct point
 choose(unsigned (*chance)(unsigned))
@@ -204,7 +194,7 @@ choose(unsigned (*chance)(unsigned))
 	do {
 		p.flavour = (enum scenario_flavour)chance(SCENARIO_FLAVOURS);
 		p.kind = (enum tracer_kind)chance(TRACER_KINDS);
-	} while (search.calls[p.flavour][p.kind] == 0 || (getenv("STASH_TORTURE") == NULL && is_for_long(&p)));
+	} while (search.calls[p.flavour][p.kind] == 0);
 	p.nth = 1 + chance((unsigned)search.calls[p.flavour][p.kind]);
 	p.when = chance(2) == 0 ? TRACER_ENTRY : TRACER_EXIT;
 	p.disk = chance(4) == 0;

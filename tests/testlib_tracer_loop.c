@@ -28,6 +28,7 @@
 #define OPTIONS \
 	(PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE | PTRACE_O_TRACEEXEC)
 #define THREADS 1024
+#define UNKNOWN_MS 50 /* without any news: whose parent has said nothing by then has none */
 
 struct thread {
 	pid_t tid, tgid; /* tid 0: free */
@@ -417,6 +418,21 @@ wait_all(void)
 	}
 }
 
+/* A parent that was killed right behind its fork tells nothing of it: its child would stay stopped for ever. */
+static void
+free_unknown(void)
+{
+	for (int i = 0; i < THREADS; i++) {
+		struct thread *t = &tr.threads[i];
+
+		if (t->tid == 0 || t->known || !t->stopped)
+			continue;
+		t->stopped = false;
+		become(t, TRACER_OTHER);
+		go_on(t, 0);
+	}
+}
+
 static void
 on_order(int socket)
 {
@@ -452,8 +468,12 @@ tracer_loop(int socket, const struct tracer_plan *plan, struct tracer_report *re
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0 || (p[1].fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)) < 0)
 		err(EXIT_FAILURE, "the tracer's signals");
 	for (;;) {
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		int n = poll(p, 2, UNKNOWN_MS);
+
+		if (n < 0 && errno != EINTR)
 			err(EXIT_FAILURE, "poll");
+		if (n == 0 || tr.free)
+			free_unknown();
 		if (p[1].revents != 0 && read(p[1].fd, &info, sizeof info) < 0 && errno != EAGAIN)
 			err(EXIT_FAILURE, "the tracer's signals");
 		wait_all();
