@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* A supervisor without processes; see testlib_server.h. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/assert.h"
 #include "base/log.h"
@@ -42,7 +44,8 @@ t_server_begin(void)
 	s->plans = &plans;
 	s->tree = tree;
 	s->dir = s->run_dir = "/nonexistent";
-	s->run_fd = s->slot_fd = s->way_fd = s->signals_fd = s->lock_fd = s->broker.fd = s->keep.fd = -1;
+	s->run_fd = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* nothing of ours is in there */
+	s->slot_fd = s->way_fd = s->signals_fd = s->lock_fd = s->broker.fd = s->keep.fd = -1;
 	s->phase = SERVER_UP;
 	TAILQ_INIT(&s->broker.peers);
 	STAILQ_INIT(&s->turns);
@@ -53,7 +56,7 @@ t_server_begin(void)
 	stash__buf_init(&s->records.scratch, STASH__BUF_MAX);
 	s->events = event_base_new();
 	s->machine = sup_create(NULL);
-	STASH_ASSERT(s->events != NULL && s->machine != NULL && stashlink_init(&s->stash, s, 1) == 0);
+	STASH_ASSERT(s->run_fd >= 0 && s->events != NULL && s->machine != NULL && stashlink_init(&s->stash, s, 1) == 0);
 	STASH_ASSERT(turn_begin(s, sup_spec_ref(tree)) == 0);
 	return s;
 }
@@ -73,6 +76,7 @@ t_server_end(struct server *s)
 	event_base_free(s->events);
 	sup_spec_unref(s->tree);
 	plan_table_free(&plans);
+	close(s->run_fd);
 	free(s);
 }
 

@@ -175,8 +175,8 @@ turn(void)
 	struct stash *s = &stash;
 	int result;
 
-	stash__serve(s);
 	pthread_mutex_lock(&s->table);
+	stash__serve(s);
 	stash__round(s, true);
 	result = stash__commit_take(s);
 	pthread_mutex_unlock(&s->table);
@@ -223,6 +223,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= 2 + len;
 	}
 	turn();
+	stash__copy_end(&stash); /* its thread answers through the socket */
 	check_slots();
 	stash__wait_free(&stash.waiters);
 	stash__answer_free(&stash);

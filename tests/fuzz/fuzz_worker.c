@@ -386,8 +386,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	worker = make_worker(sockets[0]);
 	stash__role_set(STASH__ROLE_WORKER);
 	say_start(slot, data[0] < 200 ? 0 : data[0] - 200);
-	begun = stash__control_start(worker) == 0 && stash__base_copy(&worker->in, &worker->base) == 0 &&
-	    stash__state_allocate(worker) == 0 && stash__state_load(worker) == 0 && stash__records_load(worker) == 0;
+	begun = stash__control_start(worker) == 0 && stash__out_map_ring(&worker->out) == 0 &&
+	    stash__base_copy(&worker->in, &worker->base) == 0 && stash__state_allocate(worker) == 0 &&
+	    stash__state_load(worker) == 0 && stash__records_load(worker) == 0;
 	STASH_ASSERT(begun || data[0] >= 200);
 	for (int i = 0; begun && size > 3 && i < STEPS_MAX && worker->ending == 0; i++) {
 		size_t len = data[2] < size - 3 ? data[2] : size - 3;
