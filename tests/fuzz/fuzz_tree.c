@@ -106,6 +106,8 @@ go_on(struct sup *sup, uint8_t mode, int64_t *now)
 		while (sup_next_action(sup, &a))
 			;
 		wrong = sup_check(sup);
+		if (wrong != NULL)
+			fprintf(stderr, "%s\n", wrong);
 		STASH_ASSERT(wrong == NULL);
 		if (++events > EVENTS_MAX)
 			return;
