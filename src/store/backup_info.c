@@ -96,9 +96,10 @@ other_end(char to[PATH_MAX], const char *path, const char *end, const char *othe
 
 /* ---- write ---- */
 
-static int
-write_lines(FILE *out, const struct store_backup *b)
+static void
+write_lines(FILE *out, const void *backup)
 {
+	const struct store_backup *b = backup;
 	const char *file = strrchr(b->path, '/');
 
 	fprintf(out, "# A backup of a store of stash. stashctl restore installs it.\nformat = %u\nstore = ", b->format);
@@ -107,34 +108,15 @@ write_lines(FILE *out, const struct store_backup *b)
 	fprintf(out, "\nmade = %s\nversion = %s\nfile = %s\nbytes = %llu\nxxh3 = %s\n", b->made, b->version,
 	    file != NULL ? file + 1 : b->path, (unsigned long long)b->bytes, b->checksum);
 	fprintf(out, "transaction = %llu\nstates = %llu\n", (unsigned long long)b->txn, (unsigned long long)b->states);
-	return fflush(out) == 0 && fsync(fileno(out)) == 0 ? 0 : -1;
 }
 
 int
 store_backup_write_info(const struct store_backup *b)
 {
-	char path[PATH_MAX], temporary[PATH_MAX + 8], dir[PATH_MAX];
-	int rc = other_end(path, b->path, DATA_END, INFO_END), bad;
-	FILE *out;
+	char path[PATH_MAX];
+	int rc = other_end(path, b->path, DATA_END, INFO_END);
 
-	if (rc != 0)
-		return rc;
-	snprintf(temporary, sizeof(temporary), "%s.new", path);
-	strlcpy(dir, path, sizeof(dir));
-	*strrchr(dir, '/') = '\0';
-	out = fopen(temporary, "we");
-	if (out == NULL)
-		return stash__fail_errno("%s: can't be made", temporary);
-	bad = write_lines(out, b) != 0 ? errno : 0;
-	if (fclose(out) != 0 && bad == 0)
-		bad = errno;
-	if (bad == 0 && rename(temporary, path) != 0)
-		bad = errno;
-	if (bad != 0) {
-		unlink(temporary);
-		return store_fail(bad, "%s: can't be written", path);
-	}
-	return store_fsync_dir(dir);
+	return rc == 0 ? store_text_replace(path, write_lines, b) : rc;
 }
 
 /* ---- read ---- */

@@ -79,33 +79,23 @@ list_read(const char *dir, struct list *list)
 	fclose(file);
 }
 
+static void
+write_lines(FILE *out, const void *arg)
+{
+	const struct list *list = arg;
+
+	fputs("# Backups of this store. Written by stash-inspect backup.\n", out);
+	for (size_t i = 0; i < list->count; i++)
+		fprintf(out, "%s %s\n", list->times[i], list->paths[i]);
+}
+
 static int
 list_write(const char *dir, const struct list *list)
 {
-	char path[STORE_PATH_ROOM], temporary[STORE_PATH_ROOM];
-	int rc = store_path(path, dir, STORE_BACKUP_LIST), bad;
-	FILE *file;
+	char path[STORE_PATH_ROOM];
+	int rc = store_path(path, dir, STORE_BACKUP_LIST);
 
-	if (rc == 0)
-		rc = store_path(temporary, dir, STORE_BACKUP_LIST ".new");
-	if (rc != 0)
-		return rc;
-	file = fopen(temporary, "we");
-	if (file == NULL)
-		return stash__fail_errno("%s: can't be made", temporary);
-	fputs("# Backups of this store. Written by stash-inspect backup.\n", file);
-	for (size_t i = 0; i < list->count; i++)
-		fprintf(file, "%s %s\n", list->times[i], list->paths[i]);
-	bad = fflush(file) != 0 || fsync(fileno(file)) != 0 ? errno : 0;
-	if (fclose(file) != 0 && bad == 0)
-		bad = errno;
-	if (bad == 0 && rename(temporary, path) != 0)
-		bad = errno;
-	if (bad != 0) {
-		unlink(temporary);
-		return store_fail(bad, "%s: can't be written", path);
-	}
-	return store_fsync_dir(dir);
+	return rc == 0 ? store_text_replace(path, write_lines, list) : rc;
 }
 
 int

@@ -12,6 +12,7 @@
 #include <lmdb.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 
 #include "base/boot.h"
 #include "base/info.h"
@@ -98,6 +99,9 @@ int store_fail(int rc, const char *fmt, ...) STASH_PRINTF(2, 3);
 /* dir/file; STASH_E_TOOBIG. */
 int store_path(char path[STORE_PATH_ROOM], const char *dir, const char *file);
 int store_fsync_dir(const char *dir);
+/* Replaces a text file by what fn writes; path has a directory in it.  What can't be written leaves the former one. */
+typedef void store_text_fn(FILE *out, const void *arg);
+int store_text_replace(const char *path, store_text_fn *, const void *arg);
 /* A value of a transaction, verified; STASH_E_NOENT (without a sentence), STASH_E_CORRUPT. */
 int store_txn_get(MDB_txn *, MDB_dbi, enum store_db, const struct store_key *, struct store_row *);
 
