@@ -162,6 +162,8 @@ static const struct known {
 	    "a client whose request finds no memory is answered" },
 	{ FAILING_IS_stash, FAILING_realloc, "reserve", ENOMEM, 1, false,
 	    "an answer of the stash that is lost is asked for again" },
+	{ FAILING_IS_stash, FAILING_sendmsg, "stash__sock_send", EPIPE, 1, false,
+	    "nor does anybody wait for an answer that couldn't be sent" },
 	{ FAILING_IS_stash, FAILING_pread, "stash__slots_scan scan_pass whose has_base", EIO, 2, false,
 	    "a slot that can't be read is not deleted" },
 	{ FAILING_IS_keeper, FAILING_pidfd_send_signal, "keeper_pass_on on_signal turn keeper_run", EPERM, 1, false,

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -62,6 +63,15 @@ keep(struct stash *s, const int *fds, int nfds)
 	STAILQ_INSERT_TAIL(&s->answers, a, link);
 }
 
+/* One that can't be sent: what was asked has no answer any more, and both ends have to know that. */
+static void
+not_sent(struct stash *s, int result)
+{
+	if (result != STASH_E_DOWN)
+		stash__give_up(stash_errmsg());
+	(void)shutdown(s->control, SHUT_RDWR);
+}
+
 void
 stash__answer_send(struct stash *s, const int *fds, int nfds)
 {
@@ -75,8 +85,8 @@ stash__answer_send(struct stash *s, const int *fds, int nfds)
 		result = stash__sock_send(s->control, s->message.data, s->message.len, fds, nfds);
 	if (result == STASH_E_BUSY)
 		keep(s, fds, nfds);
-	else if (result < 0 && result != STASH_E_DOWN)
-		stash__give_up(stash_errmsg());
+	else if (result < 0)
+		not_sent(s, result);
 }
 
 void
@@ -89,8 +99,8 @@ stash__answer_flush(struct stash *s)
 
 		if (result == STASH_E_BUSY)
 			return;
-		if (result < 0 && result != STASH_E_DOWN)
-			stash__give_up(stash_errmsg());
+		if (result < 0)
+			not_sent(s, result);
 		STAILQ_REMOVE_HEAD(&s->answers, link);
 		drop(a);
 	}
