@@ -348,6 +348,12 @@ static const struct {
 			  { TRACER_MARK, TRACER_SUPERVISOR, 1, TRACER_ENTRY, 0, false, 1 + SYS_epoll_wait } },
 		3 } },
 #endif
+	{ "a supervisor dies that has just forked a stash: that one doesn't open the store when its successor is done",
+	    .flavour = SCENARIO_STASH,
+	    .plan = { { { TRACER_KILL, TRACER_SUPERVISOR, 3, TRACER_EXIT, 0, false, 1 + SYS_clone },
+			  { TRACER_HOLD, TRACER_STASH, 1, TRACER_ENTRY, 0, false, 1 + SYS_flock },
+			  { TRACER_MARK, TRACER_STASH, 1, TRACER_ENTRY, 0, false, 1 + SYS_exit_group } },
+		3 } },
 #ifdef SYS_mkdir
 	{ "stashd dies when it has made its run directory: it is found again", .flavour = SCENARIO_PLAIN,
 	    .plan = { { { TRACER_KILL, TRACER_KEEPER, 4, TRACER_EXIT, 0, false, 1 + SYS_mkdir } }, 1 } },

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,7 @@
 #include "stash/inside.h"
 
 #define LOCK_MS 1000 /* for a tool that reads offline; a predecessor is dead when the next one is started */
+#define LOCK_STEP_MS 20
 
 /* ---- signals ---- */
 
@@ -64,6 +66,31 @@ open_directories(struct stash *s)
 	return STASH_OK;
 }
 
+/* Nobody holds the other end of its line. */
+static bool
+is_alone(const struct stash *s)
+{
+	struct pollfd line = { .fd = s->control };
+
+	return poll(&line, 1, 0) > 0 && (line.revents & POLLHUP) != 0;
+}
+
+/* A supervisor that died right behind the fork told nobody of this process: while it waits another one may have the
+ * store, and leave it clean. */
+static int
+lock(struct stash *s)
+{
+	int64_t deadline = stash__deadline_ns(LOCK_MS);
+	int result;
+
+	do
+		result = store_lock(s->options->dir, true, LOCK_STEP_MS, &s->lock_fd);
+	while (result == STASH_E_BUSY && !is_alone(s) && stash__now_ns() < deadline);
+	if (result != STASH_OK || !is_alone(s))
+		return result;
+	return stash__fail(STASH_E_DOWN, "the supervisor that made this stash process is gone");
+}
+
 static int
 open_store(struct stash *s)
 {
@@ -81,7 +108,7 @@ open_store(struct stash *s)
 	memcpy(s->origin.store_id, info.id, STASH__ID);
 	options.lock_fd = o->lock_fd;
 	if (o->lock_fd <= 0) {
-		result = store_lock(o->dir, true, LOCK_MS, &s->lock_fd);
+		result = lock(s);
 		options.lock_fd = s->lock_fd;
 	}
 	if (result == STASH_OK)
