@@ -43,15 +43,33 @@ add(uint64_t what, int error, uint64_t at, bool for_good)
 	faults[nfaults++] = (struct faulty_fault){ .what = what, .error = error, .at = at, .for_good = for_good };
 }
 
-/* No signal comes for ever, what poll() has announced is there, a reset is told once; and whoever may not be killed is
- * waited for. */
+/* No signal comes for ever, what poll() has announced is there, a reset is told once, of each connection; and whoever
+ * may not be killed is waited for. */
 static bool
 passes(enum failing_function function, int error)
 {
 	bool receives = function == FAILING_recvmsg || function == FAILING_recv;
 
 	return error == EINTR || (error == EAGAIN && (receives || function == FAILING_read)) ||
-	    (error == ECONNRESET && receives) || (function == FAILING_pidfd_send_signal && error == EPERM);
+	    (error == ECONNRESET && receives) || error == ECONNABORTED ||
+	    (function == FAILING_pidfd_send_signal && error == EPERM);
+}
+
+/* Config files are read by a library that writes through what it couldn't allocate. */
+static bool
+reads_config(uint64_t place)
+{
+	return FAILING_PROCESS_OF(place) == FAILING_IS_keeper && strcmp(t_failing_object(place), "libconfig") == 0;
+}
+
+/* A whole function, some places of which are in that library. */
+static bool
+reads_config_too(uint64_t whole)
+{
+	for (size_t i = 0; i < nplaces; i++)
+		if (reads_config(places[i].place) && FAILING_FUNCTION_OF(places[i].place) == FAILING_FUNCTION_OF(whole))
+			return FAILING_PROCESS_OF(whole) == FAILING_IS_keeper;
+	return false;
 }
 
 /* Each place with each error: its first passing, its last but one, all of them; and whole functions for good. */
@@ -64,8 +82,7 @@ list_faults(void)
 		uint64_t place = places[i].place, whole;
 		const int *errors = t_failing_errors(FAILING_FUNCTION_OF(place));
 
-		/* Config files are read by a library that writes through what it couldn't allocate. */
-		if (strcmp(t_failing_object(place), "libconfig") == 0 && FAILING_PROCESS_OF(place) == FAILING_IS_keeper)
+		if (reads_config(place))
 			continue;
 		whole = FAILING_PLACE(FAILING_PROCESS_OF(place), FAILING_FUNCTION_OF(place), 0, 0);
 		for (int k = 0; errors[k] != 0 && (k == 0 || getenv("STASH_FAILING_LIKELY") == NULL); k++) {
@@ -75,7 +92,7 @@ list_faults(void)
 			if (passes(FAILING_FUNCTION_OF(place), errors[k]))
 				continue;
 			add(place, errors[k], 1, true);
-			if (whole != last)
+			if (whole != last && !reads_config_too(whole))
 				add(whole, errors[k], places[i].count > 2 ? 3 : 1, true);
 		}
 		last = whole;

@@ -101,7 +101,9 @@ on_connection(evutil_socket_t listener, short what, void *arg)
 			accept_one(s, fd);
 			continue;
 		}
-		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+		if (errno == ECONNABORTED)
+			continue;
+		if (errno != EAGAIN && errno != EINTR) {
 			stash__log(LOG_ERR, "no client can be accepted: %s", strerror(errno));
 			event_del(&s->broker.readable);
 			s->broker.full = true;

@@ -25,6 +25,7 @@
 
 /* One that takes longer hangs. */
 #define ANSWER_NS (5 * STASH__NS_PER_S)
+#define RETRY_MS 10 /* without memory to read an order */
 
 /* Between two copies of one program: no format that anybody else reads. */
 enum { SPAWNER_ORDER = 1, SPAWNER_MADE = 2 };
@@ -85,10 +86,14 @@ help(const struct helper *h)
 
 	/* With the supervisor it ends: what it made is the supervisor's. */
 	while (result != STASH_E_DOWN) {
-		(void)mail_wait(h->fd, INT64_MAX);
-		result = mail_recv(h->fd, &m);
-		if (result != 0)
+		result = mail_wait(h->fd, INT64_MAX);
+		if (result == 0)
+			result = mail_recv(h->fd, &m);
+		if (result != 0) {
+			if (result != STASH_E_PENDING && result != STASH_E_DOWN)
+				stash__pause_ms(RETRY_MS);
 			continue;
+		}
 		buf = mail_begin(SPAWNER_MADE, m.number);
 		stash_buf_add_int(buf, make(h, &m));
 		mail_done(&m);
