@@ -9,6 +9,7 @@
  *	STASH_TORTURE=MINUTES	search for so long
  *	STASH_SEED=N		the same order as that run
  *	STASH_FAILING_ONLY=TEXT	only faults in whose name TEXT occurs; all of them
+ *	STASH_FAILING_SLICE=I/N	each N-th fault, from the I-th on; with the same seed N of these together try all
  */
 #include <errno.h>
 #include <lmdb.h>
@@ -55,11 +56,14 @@ passes(enum failing_function function, int error)
 	    (function == FAILING_pidfd_send_signal && error == EPERM);
 }
 
-/* Config files are read by a library that writes through what it couldn't allocate. */
+/* Config files are read by a library that uses what it couldn't allocate, or have the C library allocate. */
 static bool
 reads_config(uint64_t place)
 {
-	return FAILING_PROCESS_OF(place) == FAILING_IS_keeper && strcmp(t_failing_object(place), "libconfig") == 0;
+	const char *object = t_failing_object(place);
+
+	return FAILING_PROCESS_OF(place) == FAILING_IS_keeper &&
+	    (strcmp(object, "libconfig") == 0 || strcmp(object, "libc.so") == 0);
 }
 
 /* A whole function, some places of which are in that library. */
@@ -114,12 +118,14 @@ shuffle(uint64_t seed)
 START_TEST(test_search)
 {
 	const char *minutes = getenv("STASH_TORTURE"), *given = getenv("STASH_SEED"),
-		   *only = getenv("STASH_FAILING_ONLY");
+		   *only = getenv("STASH_FAILING_ONLY"), *part = getenv("STASH_FAILING_SLICE");
 	uint64_t seed = given != NULL ? strtoull(given, NULL, 10) : (uint64_t)stash__now_ns();
+	unsigned slice = 0, slices = 1;
 	int64_t until, seconds = minutes != NULL ? 60 * atoll(minutes) : SECONDS;
 	size_t tried = 0, fired = 0, bad = 0;
 	struct faulty f;
 
+	ck_assert(part == NULL || (sscanf(part, "%u/%u", &slice, &slices) == 2 && slices > 0));
 	faulty_open(&f);
 	nplaces = faulty_count(&f, places, FAILING_PLACES);
 	list_faults();
@@ -127,7 +133,7 @@ START_TEST(test_search)
 	printf("%zu places, %zu faults, STASH_SEED=%llu\n", nplaces, nfaults, (unsigned long long)seed);
 	fflush(stdout);
 	until = stash__now_ns() + seconds * STASH__NS_PER_S;
-	for (size_t i = 0; i < nfaults && (only != NULL || stash__now_ns() < until); i++) {
+	for (size_t i = slice; i < nfaults && (only != NULL || stash__now_ns() < until); i += slices) {
 		if (only != NULL && strstr(faulty_name(&faults[i]), only) == NULL)
 			continue;
 		faults[i].disk = next_random(&seed) % 2 == 0;
