@@ -4,8 +4,10 @@
  * only then named; its text file comes last.  Whatever ends this in between leaves the directory's backups as they
  * were.
  */
+#include <sys/file.h>
 #include <sys/stat.h>
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -25,6 +27,7 @@
 #include "store/env.h"
 
 #define BLOCK (256u << 10)
+#define TEMPORARY ".stash-backup."
 #define NAMES_MAX 100 /* that are tried when several are made at once */
 
 static int
@@ -37,6 +40,49 @@ same_dir(const char *a, const char *b)
 	if (stat(b, &two) != 0)
 		return stash__fail_errno("%s", b);
 	return one.st_dev == two.st_dev && one.st_ino == two.st_ino;
+}
+
+/* ---- the file that has no name yet ---- */
+
+/* What somebody left there who was killed: nobody has its lock.  What can't be removed is only in the way. */
+static void
+sweep(const char *dir)
+{
+	DIR *d = opendir(dir);
+	struct dirent *e;
+
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		int fd;
+
+		if (strncmp(e->d_name, TEMPORARY, sizeof(TEMPORARY) - 1) != 0)
+			continue;
+		fd = openat(dirfd(d), e->d_name, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+		if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+			(void)unlinkat(dirfd(d), e->d_name, 0);
+		if (fd >= 0)
+			close(fd);
+	}
+	if (d != NULL)
+		closedir(d);
+}
+
+/* Made and locked; one that was swept away before it had its lock is made again. */
+static int
+make_temporary(struct store_backup_file *file)
+{
+	struct stat st = { 0 };
+
+	for (int i = 0; i < NAMES_MAX; i++) {
+		snprintf(file->temporary, sizeof(file->temporary), "%s/" TEMPORARY "XXXXXX", file->dir);
+		file->fd = mkostemp(file->temporary, O_CLOEXEC);
+		if (file->fd < 0)
+			break;
+		/* Where there are no locks nobody sweeps either. */
+		if (flock(file->fd, LOCK_EX) != 0 || (fstat(file->fd, &st) == 0 && st.st_nlink > 0))
+			return 0;
+		store_backup_abort(file);
+	}
+	return stash__fail_errno("%s: nothing can be created in it", file->dir);
 }
 
 int
@@ -53,9 +99,8 @@ store_backup_begin(struct store_backup_file *file, const char *dir, const char *
 		    to_dir);
 	if (realpath(to_dir, file->dir) == NULL)
 		return stash__fail_errno("%s", to_dir);
-	snprintf(file->temporary, sizeof(file->temporary), "%s/.stash-backup.XXXXXX", file->dir);
-	file->fd = mkostemp(file->temporary, O_CLOEXEC);
-	return file->fd >= 0 ? 0 : stash__fail_errno("%s: nothing can be created in it", file->dir);
+	sweep(file->dir);
+	return make_temporary(file);
 }
 
 void
