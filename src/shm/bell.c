@@ -18,6 +18,9 @@
 #include "base/clock.h"
 #include "base/error.h"
 
+#define RING_TRIES 3
+#define BROKEN_MS 10 /* between two looks while a call fails that can't */
+
 int
 stash__bell_make(void)
 {
@@ -64,22 +67,28 @@ stash__bell_ring(int bell)
 	 * those of others never get it (stash__line_make()).  A fifo's descriptor is nobody else's, and a full one
 	 * rings. */
 	eventfd_t one = 1;
-	ssize_t n;
 
-	do
-		n = write(bell, &one, sizeof one);
-	while (n < 0 && errno == EINTR);
+	/* What fails for another reason than that is tried again: a ring that is lost is a caller who waits for ever. */
+	for (int tries = 0; write(bell, &one, sizeof one) < 0 && errno != EAGAIN && tries < RING_TRIES;)
+		tries += errno != EINTR;
 }
 
-void
+bool
 stash__bell_clear(int bell)
 {
 	char rings[512]; /* an eventfd's count, or as many as came through a fifo */
+	bool rang = false;
 	ssize_t n;
 
-	do
+	do {
 		n = read(bell, rings, sizeof rings);
-	while (n == (ssize_t)sizeof rings || (n < 0 && errno == EINTR));
+		rang = rang || n > 0;
+	} while (n == (ssize_t)sizeof rings || (n < 0 && errno == EINTR));
+	if (n >= 0 || errno == EAGAIN)
+		return rang;
+	/* One that can't be read rings for ever: whoever waits for it looks by himself, from time to time. */
+	stash__pause_ms(BROKEN_MS);
+	return true;
 }
 
 /* ---- between users ---- */
@@ -139,9 +148,13 @@ stash__bell_poll_more(int bell, const int others[3], int64_t deadline)
 		{ others[2], POLLIN, 0 } };
 	nfds_t n = others[2] >= 0 ? 4 : others[1] >= 0 ? 3 : 2;
 	struct timespec ts;
-	int mask = 0;
+	int mask = 0, ready;
 
-	if (ppoll(fds, n, left(deadline, &ts), NULL) <= 0)
+	ready = ppoll(fds, n, left(deadline, &ts), NULL);
+
+	if (ready < 0 && errno != EINTR)
+		stash__pause_ms(BROKEN_MS);
+	if (ready <= 0)
 		return 0;
 	if (fds[0].revents != 0) {
 		/* POLLERR only when the counter overflows by a foreign hand: reading mends it. */

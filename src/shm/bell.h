@@ -24,9 +24,10 @@
 int stash__bell_open(int dirfd, const char *file);
 int stash__bell_make(void);	 /* an eventfd, non-blocking, close-on-exec; or an error */
 bool stash__bell_is_one(int fd); /* whether it is such an eventfd */
-void stash__bell_ring(
-    int bell); /* never blocks, whatever the other side did to the descriptor; errors mean that it rings already */
-void stash__bell_clear(int bell);
+/* Never blocks, whatever the other side did to the descriptor; errors mean that it rings already. */
+void stash__bell_ring(int bell);
+/* Whether somebody has rung since, or that can't be told. */
+bool stash__bell_clear(int bell);
 
 /*
  * Between users. An eventfd is one open description for all who have it: any of them can take rings that are meant for

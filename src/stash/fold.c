@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "shm/bell.h"
 #include "stash/inside.h"
 
 #define QUIET_NS (50 * STASH__NS_PER_MS)   /* after that long without an entry a slot leaves the rounds */
@@ -182,19 +183,6 @@ wake_sleepers(struct stash *s)
 	}
 }
 
-/* Whether somebody rang since the last look. */
-static bool
-rang(const struct stash *s)
-{
-	uint64_t count;
-	ssize_t n;
-
-	do
-		n = read(s->bell, &count, sizeof count);
-	while (n < 0 && errno == EINTR);
-	return n == (ssize_t)sizeof count;
-}
-
 /*
  * A whole round looks at the sleepers too, after T: a worker may publish before it rings, and what another one then
  * makes of it must not be on the disk without it.
@@ -204,7 +192,7 @@ stash__round(struct stash *s, bool whole)
 {
 	struct slot *slot, *next;
 	int64_t t = stash__now_ns();
-	bool some = false, bell = rang(s);
+	bool some = false, bell = stash__bell_clear(s->bell);
 
 	s->round = t;
 	s->round_whole = whole || bell;
