@@ -200,6 +200,10 @@ static const struct known {
 	    "a slot that can't be read is not deleted" },
 	{ FAILING_IS_keeper, FAILING_pidfd_send_signal, "keeper_pass_on on_signal turn keeper_run", EPERM, 1, false,
 	    "a signal that can't be passed on is passed on later" },
+	{ FAILING_IS_supervisor, FAILING_calloc, "read_answers", ENOMEM, 1, true,
+	    "how a process ended that the keeper had told is asked again" },
+	{ FAILING_IS_worker, FAILING_read, "stash__bell_clear", EIO, 1, true,
+	    "a bell that can't be read burns nothing" },
 	{ FAILING_IS_supervisor, FAILING_open, "open_dirs set_up server_run", EMFILE, 2, true,
 	    "a stop is not forgotten when the supervisor dies, and can be forced when none lives" },
 };

@@ -15,6 +15,7 @@
 #include "shm/wire.h"
 #include "stashd/keeplink.h"
 #include "stashd/mail.h"
+#include "stashd/server.h"
 
 #define WAIT_MS 5000
 
@@ -69,15 +70,18 @@ read_statused(struct keep_answer *a, struct mail *m)
 	a->status = (int)stash__view_range(&m->view, -1, INT32_MAX);
 }
 
-/* NULL: it is none, or there is no memory. */
+/* NULL: it is none. */
 static struct keep_answer *
 answer_of(struct mail *m)
 {
-	bool known = m->type == STASH__K_STATUSED || m->type == STASH__K_REEXECED;
-	struct keep_answer *a = known ? calloc(1, sizeof(*a)) : NULL;
+	struct keep_answer *a;
 
-	if (a == NULL)
+	if (m->type != STASH__K_STATUSED && m->type != STASH__K_REEXECED)
 		return NULL;
+	a = calloc(1, sizeof(*a));
+	/* It comes once, and somebody waits for it: the next supervisor asks itself. */
+	if (a == NULL)
+		server_give_up("no memory for what the keeper answers");
 	a->number = m->number;
 	if (m->type == STASH__K_REEXECED)
 		read_reexeced(a, m);
