@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "shm/checksum.h"
 #include "shm/map.h"
 
@@ -73,7 +74,7 @@ check(int fd, struct stash__channel_page *page)
 
 	if (stash__file_bytes(fd, &bytes, "a channel") < 0)
 		return STASH_E_SYSTEM;
-	if (pread(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page || page->magic != STASH__MAGIC_CHANNEL)
+	if (stash__read_at(fd, page, sizeof *page, 0) != (ssize_t)sizeof *page || page->magic != STASH__MAGIC_CHANNEL)
 		return stash__fail(STASH_E_PROTO, "what was handed over as a channel is none");
 	if (page->format != STASH__CHANNEL_FORMAT)
 		return stash__fail(STASH_E_FORMAT, "the channel has format %u, this library knows %u", page->format,

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/name.h"
 #include "shm/channel.h"
 
@@ -75,7 +76,7 @@ int
 stash__way_read(int fd, uint8_t id[STASH__ID], char from[STASH_NAME_MAX + 1], char to[STASH_NAME_MAX + 1])
 {
 	struct stash__way_page page;
-	ssize_t n = TEMP_FAILURE_RETRY(pread(fd, &page, sizeof page, 0));
+	ssize_t n = stash__read_at(fd, &page, sizeof page, 0);
 
 	if (n < 0)
 		return stash__fail_errno("a channel between workers can't be read");

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/name.h"
 #include "shm/rows.h"
 #include "shm/wire.h"
@@ -42,7 +43,7 @@ is_ours(int fd, const struct stash__origin *origin)
 {
 	struct stash__in_page page;
 
-	return pread(fd, &page, sizeof page, 0) == (ssize_t)sizeof page && page.magic == STASH__MAGIC_IN &&
+	return stash__read_at(fd, &page, sizeof page, 0) == (ssize_t)sizeof page && page.magic == STASH__MAGIC_IN &&
 	    memcmp(page.boot_id, origin->boot_id, STASH__ID) == 0 &&
 	    memcmp(page.store_id, origin->store_id, STASH__ID) == 0;
 }

@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/name.h"
 #include "stash/inside.h"
 
@@ -23,7 +24,7 @@ has_base(int fd, const struct stash__in_page *page, const char *name)
 {
 	uint64_t offset = STASH__RING_OFFSET(page->bases[page->base_now & 1]);
 	struct stash__base base;
-	ssize_t n = TEMP_FAILURE_RETRY(pread(fd, &base, sizeof base, (off_t)offset));
+	ssize_t n = stash__read_at(fd, &base, sizeof base, (off_t)offset);
 
 	if (n < 0)
 		return stash__fail_errno("the slot of %s can't be read", name);
@@ -39,7 +40,7 @@ whose(const struct stash *s, const char *name)
 
 	if (fd < 0)
 		return fd;
-	n = TEMP_FAILURE_RETRY(pread(fd, &page, sizeof page, 0));
+	n = stash__read_at(fd, &page, sizeof page, 0);
 	/* Nothing is known then, and nothing may be deleted. */
 	if (n < 0)
 		result = stash__fail_errno("the slot of %s can't be read", name);

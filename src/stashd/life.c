@@ -17,6 +17,7 @@
 
 #include "base/boot.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "stashd/birth.h"
@@ -352,7 +353,7 @@ static bool
 read_bell(const struct life *l, struct stash__bell_page *page)
 {
 	int fd = worker_file(l->worker, "bell", O_RDONLY);
-	bool whole = fd >= 0 && pread(fd, page, sizeof(*page), 0) == (ssize_t)sizeof(*page);
+	bool whole = fd >= 0 && stash__read_at(fd, page, sizeof(*page), 0) == (ssize_t)sizeof(*page);
 
 	if (fd >= 0)
 		close(fd);

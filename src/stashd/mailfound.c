@@ -9,6 +9,7 @@
 #include "base/boot.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "shm/channel.h"
 #include "stashd/server.h"
 #include "stashd/ways.h"
@@ -59,7 +60,7 @@ check_way(struct channel *c)
 	struct stash__channel_page page;
 
 	if (!c->way->ready || c->gone || c->memfd < 0 ||
-	    pread(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
+	    stash__read_at(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		return;
 	if (page.down == 0) {
 		if (!c->placed)
@@ -78,7 +79,8 @@ is_marked(const struct channel *c)
 	uint32_t down;
 
 	return !c->gone && c->memfd >= 0 &&
-	    pread(c->memfd, &down, sizeof(down), offsetof(struct stash__channel_page, down)) == (ssize_t)sizeof(down) &&
+	    stash__read_at(c->memfd, &down, sizeof(down), offsetof(struct stash__channel_page, down)) ==
+	    (ssize_t)sizeof(down) &&
 	    down != 0;
 }
 
@@ -106,7 +108,7 @@ is_abandoned(const struct channel *c)
 	struct stash__channel_page page;
 	uint64_t start;
 
-	if (c->memfd >= 0 && pread(c->memfd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
+	if (c->memfd >= 0 && stash__read_at(c->memfd, &page, sizeof(page), 0) == (ssize_t)sizeof(page) &&
 	    page.client_closed != 0)
 		return true;
 	return c->pid != 0 && stash__start_time((pid_t)c->pid, &start) == STASH_E_NOENT;

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "shm/bell.h"
@@ -418,7 +419,6 @@ read_data(int fd, struct put *put)
 {
 	int seals = fd >= 0 ? fcntl(fd, F_GET_SEALS) : -1, needed = F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW;
 	struct stat st;
-	ssize_t n;
 
 	if (seals < 0 || (seals & needed) != needed || fstat(fd, &st) < 0)
 		return stash__fail(STASH_E_PROTO, "a put without a state in sealed memory");
@@ -428,11 +428,8 @@ read_data(int fd, struct put *put)
 	put->data = malloc(put->len + 1);
 	if (put->data == NULL)
 		return stash__fail(STASH_E_NOMEM, "the supervisor has no memory");
-	for (size_t at = 0; at < put->len; at += (size_t)n) {
-		n = pread(fd, put->data + at, put->len - at, (off_t)at);
-		if (n <= 0)
-			return stash__fail(STASH_E_PROTO, "the state can't be read");
-	}
+	if (stash__read_at(fd, put->data, put->len, 0) != (ssize_t)put->len)
+		return stash__fail(STASH_E_PROTO, "the state can't be read");
 	return 0;
 }
 

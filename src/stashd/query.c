@@ -12,6 +12,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "shm/record.h"
 #include "stashd/server.h"
 
@@ -28,9 +29,9 @@ read_version(const struct worker *w)
 
 	if (fd < 0)
 		return 0;
-	if (pread(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page)) {
+	if (stash__read_at(fd, &page, sizeof(page), 0) == (ssize_t)sizeof(page)) {
 		word = atomic_load(&page.bases[atomic_load(&page.base_now) & 1]);
-		if (pread(fd, &base, sizeof(base), (off_t)STASH__RING_OFFSET(word)) == (ssize_t)sizeof(base))
+		if (stash__read_at(fd, &base, sizeof(base), (off_t)STASH__RING_OFFSET(word)) == (ssize_t)sizeof(base))
 			version = base.version;
 	}
 	close(fd);

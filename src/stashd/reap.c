@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "stashd/proc.h"
@@ -162,7 +163,7 @@ read_crash(struct life *l)
 
 	if (fd < 0)
 		return;
-	if (pread(fd, &l->crash, sizeof(l->crash), at) != (ssize_t)sizeof(l->crash))
+	if (stash__read_at(fd, &l->crash, sizeof(l->crash), at) != (ssize_t)sizeof(l->crash))
 		memset(&l->crash, 0, sizeof(l->crash));
 	l->crash.text[sizeof(l->crash.text) - 1] = '\0';
 	close(fd);

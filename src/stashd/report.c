@@ -14,6 +14,7 @@
 #include <bsd/string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "stashd/proc.h"
@@ -131,8 +132,8 @@ ring_read(int memfd, uint64_t ring_bytes, uint64_t at, void *to, size_t len)
 	uint64_t index = at % ring_bytes;
 	size_t first = len < ring_bytes - index ? len : (size_t)(ring_bytes - index);
 
-	return pread(memfd, to, first, (off_t)(STASH__PAGE + index)) == (ssize_t)first &&
-	    pread(memfd, (char *)to + first, len - first, STASH__PAGE) == (ssize_t)(len - first);
+	return stash__read_at(memfd, to, first, (off_t)(STASH__PAGE + index)) == (ssize_t)first &&
+	    stash__read_at(memfd, (char *)to + first, len - first, STASH__PAGE) == (ssize_t)(len - first);
 }
 
 /* The beginning of a request's payload, out of the client's ring: foreign, and only shown.  False: it isn't there. */
@@ -143,7 +144,7 @@ read_payload(const struct channel *c, uint64_t number, unsigned char *to, size_t
 	struct stash__frame frame;
 	uint64_t at;
 
-	if (c->memfd < 0 || pread(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page) ||
+	if (c->memfd < 0 || stash__read_at(c->memfd, &page, sizeof(page), 0) != (ssize_t)sizeof(page) ||
 	    page.ring_bytes < STASH__RING_MIN || page.ring_bytes > STASH__RING_MAX)
 		return false;
 	at = atomic_load(&page.req_head);

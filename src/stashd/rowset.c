@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "shm/record.h"
 #include "shm/rows.h"
 #include "stashd/rowset.h"
@@ -24,7 +25,6 @@ static int
 read_file(struct rowset *r, int fd)
 {
 	struct stat st;
-	size_t at = 0;
 	ssize_t n;
 
 	if (fd < 0)
@@ -34,15 +34,12 @@ read_file(struct rowset *r, int fd)
 	r->data = malloc((size_t)st.st_size + 1);
 	if (r->data == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for %lld bytes of rows", (long long)st.st_size);
-	while (at < (size_t)st.st_size) {
-		n = pread(fd, r->data + at, (size_t)st.st_size - at, (off_t)at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return stash__fail_errno("the supervisor's rows can't be read");
-		at += (size_t)n;
-	}
-	r->len = at;
+	n = stash__read_at(fd, r->data, (size_t)st.st_size, 0);
+	if (n < 0)
+		return stash__fail_errno("the supervisor's rows can't be read");
+	if (n < (ssize_t)st.st_size)
+		return stash__fail(STASH_E_SYSTEM, "the supervisor's rows are cut short");
+	r->len = (size_t)n;
 	return 0;
 }
 

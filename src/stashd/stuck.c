@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/point.h"
 #include "base/text.h"
@@ -78,7 +79,7 @@ static enum doing
 read_box(const struct life *l, struct stash__stuck *now, struct stash__box *box)
 {
 	int fd = worker_file(l->worker, "out", O_RDONLY);
-	bool whole = fd >= 0 && pread(fd, box, sizeof(*box), STASH__OUT_BOX) == (ssize_t)sizeof(*box);
+	bool whole = fd >= 0 && stash__read_at(fd, box, sizeof(*box), STASH__OUT_BOX) == (ssize_t)sizeof(*box);
 
 	if (fd >= 0)
 		close(fd);

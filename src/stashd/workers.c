@@ -14,6 +14,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "shm/bell.h"
 #include "stashd/server.h"
@@ -329,7 +330,7 @@ look_for_stranger(struct worker *w, int fd, uint64_t fence)
 	uint64_t owner;
 	struct life *l;
 
-	if (fd < 0 || pread(fd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
+	if (fd < 0 || stash__read_at(fd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		return;
 	owner = atomic_load(&page.owner);
 	if (owner > fence + STASH__OWNER_AHEAD) { /* a stray write: whoever it was isn't retired yet */

@@ -15,6 +15,7 @@
 #include <stash/error.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "store/env.h"
 
 #define META_MAGIC 0xBEEFC0DEu
@@ -95,9 +96,7 @@ read_page(const struct pages *p, uint64_t page, unsigned char *bytes)
 
 	if (page >= p->in_file)
 		return bad(p, page, "it is behind the end of the file");
-	do {
-		n = pread(p->fd, bytes, p->size, (off_t)(page * p->size));
-	} while (n < 0 && errno == EINTR);
+	n = stash__read_at(p->fd, bytes, p->size, (off_t)(page * p->size));
 	if (n < 0)
 		return stash__fail_errno("page %llu can't be read", (unsigned long long)page);
 	return n == (ssize_t)p->size ? 0 : bad(p, page, "it is cut short");
@@ -380,7 +379,7 @@ take_meta(struct pages *p, off_t bytes)
 	for (int i = 0; i < 2; i++) {
 		unsigned char page[HEADER + sizeof(m[0])];
 
-		if (pread(p->fd, page, sizeof(page), (off_t)((size_t)i * p->size)) != (ssize_t)sizeof(page))
+		if (stash__read_at(p->fd, page, sizeof(page), (off_t)((size_t)i * p->size)) != (ssize_t)sizeof(page))
 			return stash__fail_errno("page %d can't be read", i);
 		memcpy(&h, page, HEADER);
 		memcpy(&m[i], page + HEADER, sizeof(m[i]));

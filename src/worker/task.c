@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/name.h"
 #include "shm/bell.h"
 
@@ -176,7 +177,7 @@ take_result(struct stash_worker *w, struct task *t)
 	struct stash__task_result head;
 	unsigned char *bytes;
 
-	if (pread(t->memfd, &head, sizeof head, 0) != (ssize_t)sizeof head || head.done != STASH__TASK_DONE ||
+	if (stash__read_at(t->memfd, &head, sizeof head, 0) != (ssize_t)sizeof head || head.done != STASH__TASK_DONE ||
 	    head.len > STASH_DATA_MAX)
 		return false;
 	bytes = aligned_alloc(16, (head.len + 1 + 15) & ~(size_t)15);
@@ -184,7 +185,7 @@ take_result(struct stash_worker *w, struct task *t)
 		over_in_words(w, t, STASH_E_NOMEM, "no memory for the task's result");
 		return true;
 	}
-	if (pread(t->memfd, bytes, head.len, sizeof head) != (ssize_t)head.len) {
+	if (stash__read_at(t->memfd, bytes, head.len, sizeof head) != (ssize_t)head.len) {
 		free(bytes);
 		return false;
 	}
