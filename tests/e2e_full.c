@@ -300,9 +300,9 @@ START_TEST(test_run_directory_full)
 	for (int i = 0; i < 5; i++)
 		ck_assert_int_eq(work(c, 30000), 0);
 	fill(t_run_dir());
-	/* The state outgrows its slot: that call has no answer or an error, and no half effect. */
-	for (int i = 0, result = 0; i < 100 && result == 0; i++)
-		result = work(c, 5000);
+	/* The state is about to outgrow its slot: its worker's callers are told, and nobody else's. */
+	work_until_full(c, false);
+	t_expect_error(c, "kv", "get", "k0", STASH_E_FULL);
 	before = known.numbers;
 	for (int i = 0; i < 20; i++) {
 		char text[24];
@@ -319,6 +319,46 @@ START_TEST(test_run_directory_full)
 	check_again(NULL);
 	printf("run directory full: %d keys, %d numbers\n", known.keys, known.numbers);
 	ck_assert_int_eq(umount2(t_run_dir(), MNT_DETACH), 0);
+}
+END_TEST
+
+/* Store and run directory on one file system, which the work itself fills: whichever of them finds no room first. */
+START_TEST(test_one_file_system)
+{
+	const char *ack = acks[_i % 2];
+	bool kill_all = _i >= 2;
+	struct stash_client *c;
+
+	if (!own_namespace() || !mount_small(t_path("both")))
+		return;
+	memset(&known, 0, sizeof known);
+	memset(&d, 0, sizeof d);
+	ck_assert_int_eq(mkdir(t_path("both/store"), 0700), 0);
+	ck_assert_int_eq(mkdir(t_path("both/run"), 0700), 0);
+	ck_assert_int_eq(setenv("RUNTIME_DIRECTORY", t_path("both/run"), 1), 0);
+	d.dir = t_path("both/store");
+	t_stashd_start(&d, config("size = \"64M\";", ack));
+	c = t_client(&d);
+	work_until_full(c, _i % 2 == 1);
+	for (int i = 0; i < 5; i++)
+		t_expect_error(c, "kv", "get", "k0", STASH_E_FULL);
+	if (kill_all) {
+		stash_client_close(c);
+		t_murder_all(&d);
+		t_stashd_start(&d, NULL);
+		c = t_client(&d);
+	}
+	ck_assert_int_eq(mount("tmpfs", t_path("both"), "tmpfs", MS_REMOUNT, "size=64m,mode=0700"), 0);
+	ck_assert(t_wait_for(works_again, c, 20000));
+	for (int i = 0; i < 20; i++)
+		ck_assert_int_eq(work(c, 30000), 0);
+	check_all(c);
+	stash_client_close(c);
+	t_stashd_stop(&d, 20000);
+	check_again(NULL);
+	printf("one file system full, ack = %s%s: %d keys, %d numbers\n", ack, kill_all ? ", all killed" : "",
+	    known.keys, known.numbers);
+	ck_assert_int_eq(umount2(t_path("both"), MNT_DETACH), 0);
 }
 END_TEST
 
@@ -357,6 +397,7 @@ suite(void)
 	tcase_add_loop_test(c, test_store_full, 0, 4);
 	tcase_add_loop_test(c, test_quota, 0, 2);
 	tcase_add_test(c, test_run_directory_full);
+	tcase_add_loop_test(c, test_one_file_system, 0, 4);
 	tcase_add_test(c, test_start_without_room);
 	return s;
 }

@@ -247,11 +247,11 @@ START_TEST(test_encoded_state_grows)
 	begin(&map);
 	for (; name[0] < 'd'; name[0]++) {
 		(void)t_caller_ask(&a, "large", name);
-		if (name[0] != 'c') /* room is asked for by half more than is needed */
-			t_world_grow(&t);
-		t_caller_answer(&a);
+		t_caller_answer_growing(&a);
 		ck_assert_str_eq((const char *)a.m.data, name);
 	}
+	/* Two of them didn't fit, and then there was no room for two more like that. */
+	ck_assert_uint_eq(t.grows, 3);
 	(void)end(SIGKILL);
 	ck_assert_uint_eq(t.base.image_len, 3 * 1000003);
 	ck_assert_uint_eq(t.broken, 0);
@@ -267,16 +267,50 @@ START_TEST(test_too_large_an_image)
 	for (int i = 0; i < 16; i++) {
 		char name[] = { (char)('a' + i), '\0' };
 		(void)t_caller_ask(&a, "large", name);
-		if (i == 0 || i == 1 || i == 3 || i == 6 || i == 10)
-			t_world_grow(&t);
-		t_caller_answer(&a);
+		t_caller_answer_growing(&a);
 		ck_assert_str_eq((const char *)a.m.data, name);
 	}
+	ck_assert_uint_le(t.grows, 10);
 	(void)t_caller_ask(&a, "large", "z");
 	crashed("encode of behaviour map wrote more than 16777216 bytes");
 	ck_assert_uint_eq(t.base.version, 16);
 	ck_assert_uint_eq(t.rows[0].req_count, 16);
 	finish(0);
+}
+END_TEST
+
+static bool
+has_room(void *arg)
+{
+	(void)arg;
+	return atomic_load(&a.c->page->full) == 0;
+}
+
+/* Before it has the answer by which there is room for few more like that, its client knows; what it sends all the same
+ * isn't run before there is room again. */
+START_TEST(test_no_room_ahead)
+{
+	uint64_t number;
+
+	begin(&map);
+	(void)t_caller_ask(&a, "large", "a");
+	t_caller_answer_growing(&a);
+	(void)t_caller_ask(&a, "large", "b");
+	t_caller_answer_growing(&a);
+	ck_assert_uint_eq(atomic_load(&a.c->page->full), 0);
+	t.refuses = true;
+	(void)t_caller_ask(&a, "large", "c");
+	t_caller_answer_growing(&a);
+	ck_assert_uint_eq(atomic_load(&a.c->page->full), 1);
+	number = t_caller_ask(&a, "large", "d");
+	t_world_grow(&t); /* asked again, refused again */
+	ck_assert_uint_eq(t.rows[0].req_count, 3);
+	t.refuses = false;
+	t_caller_answer_growing(&a);
+	ck_assert_uint_eq(a.m.head.number, number);
+	ck_assert_str_eq((const char *)a.m.data, "d");
+	ck_assert(t_wait_for(has_room, NULL, 5000));
+	finish(SIGKILL);
 }
 END_TEST
 
@@ -456,6 +490,7 @@ suite(void)
 	tcase_add_test(c, test_encoded_state_survives);
 	tcase_add_test(c, test_encoded_state_grows);
 	tcase_add_test(c, test_too_large_an_image);
+	tcase_add_test(c, test_no_room_ahead);
 	tcase_add_test(c, test_failed_callback_is_taken_back);
 	tcase_add_test(c, test_failed_callback_in_a_batch);
 	tcase_add_test(c, test_encode_fails);

@@ -323,18 +323,31 @@ t_world_say_gone(struct t_world *t, unsigned i)
 	stash__buf_fini(&b);
 }
 
-void
-t_world_grow(struct t_world *t)
+static void
+say_grown(struct t_world *t, int error)
 {
-	struct stash_view v;
-	struct stash_buf b;
 	const int fds[] = { t->out.fd, t->in.fd };
-	int64_t image, ring;
+	struct stash_buf b;
 
-	t_world_expect(t, STASH__W_GROW, &v);
-	image = stash_view_int(&v);
-	ring = stash_view_int(&v);
-	ck_assert_int_eq(stash_view_end(&v), 0);
+	begin(&b, STASH__W_GROWN);
+	(void)stash_buf_add_int(&b, error);
+	(void)stash_buf_add_text(&b, error < 0 ? "the run directory has no room" : "");
+	say(t, &b, fds, error < 0 ? 0 : 2);
+	stash__buf_fini(&b);
+}
+
+/* As it is asked for by this message, or not. */
+static void
+answer_grow(struct t_world *t, struct stash_view *v)
+{
+	int64_t image = stash_view_int(v), ring = stash_view_int(v);
+
+	ck_assert_int_eq(stash_view_end(v), 0);
+	t->grows++;
+	if (t->refuses) {
+		say_grown(t, STASH_E_FULL);
+		return;
+	}
 	if (ring > 0)
 		ck_assert_int_eq(stash__out_grow(t->out.fd, (uint64_t)ring, "w.out"), 0);
 	pthread_mutex_lock(&t->lock);
@@ -344,11 +357,16 @@ t_world_grow(struct t_world *t)
 		write_base(t);
 	}
 	pthread_mutex_unlock(&t->lock);
-	begin(&b, STASH__W_GROWN);
-	(void)stash_buf_add_int(&b, STASH_OK);
-	(void)stash_buf_add_text(&b, "");
-	say(t, &b, fds, 2);
-	stash__buf_fini(&b);
+	say_grown(t, STASH_OK);
+}
+
+void
+t_world_grow(struct t_world *t)
+{
+	struct stash_view v;
+
+	t_world_expect(t, STASH__W_GROW, &v);
+	answer_grow(t, &v);
 }
 
 void
@@ -397,19 +415,42 @@ t_caller_ask(struct t_caller *a, const char *tag, const char *text)
 	return a->count;
 }
 
+static bool
+answered(struct t_caller *a)
+{
+	int got = stash__reply_read(a->c, &a->head, &a->copy, &a->m);
+
+	ck_assert_int_ge(got, 0);
+	return got > 0;
+}
+
 void
 t_caller_answer(struct t_caller *a)
 {
-	int got = 0;
+	bool got = false;
 
-	for (int64_t until = stash__now_ns() + 20 * STASH__NS_PER_S; got == 0;) {
+	for (int64_t until = stash__now_ns() + 20 * STASH__NS_PER_S; !got;) {
 		stash__bell_doze(&a->c->page->client_asleep);
-		got = stash__reply_read(a->c, &a->head, &a->copy, &a->m);
-		ck_assert_int_ge(got, 0);
-		ck_assert_msg(got > 0 || stash__now_ns() < until, "no answer");
-		if (got == 0)
+		got = answered(a);
+		ck_assert_msg(got || stash__now_ns() < until, "no answer");
+		if (!got)
 			(void)stash__bell_poll(a->t->bells[a->channel], -1, -1, stash__now_ns() + STASH__NS_PER_S);
 		stash__bell_rise(&a->c->page->client_asleep);
+	}
+}
+
+void
+t_caller_answer_growing(struct t_caller *a)
+{
+	for (int64_t until = stash__now_ns() + 20 * STASH__NS_PER_S; !answered(a);) {
+		struct pollfd p = { .fd = a->t->control, .events = POLLIN };
+		struct stash_view v;
+
+		ck_assert_msg(stash__now_ns() < until, "no answer");
+		if (poll(&p, 1, 1) <= 0)
+			continue;
+		t_world_expect(a->t, STASH__W_GROW, &v);
+		answer_grow(a->t, &v);
 	}
 }
 

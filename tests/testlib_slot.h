@@ -30,6 +30,8 @@ struct t_world {
 	uint64_t incarnation;
 	bool ack_disk;
 	int64_t spin_ns;
+	bool refuses;	/* set by the test: there is no more room in the slot */
+	unsigned grows; /* how often room was asked for */
 	/* what the folding thread knows; kept under lock */
 	pthread_mutex_t lock;
 	pthread_t folder;
@@ -82,6 +84,7 @@ void t_caller_close(struct t_caller *);
 uint64_t t_caller_ask(struct t_caller *, const char *tag, const char *text);
 /* Waits for the next answer. */
 void t_caller_answer(struct t_caller *);
+void t_caller_answer_growing(struct t_caller *); /* the world gives, or refuses, room meanwhile */
 /* Both, for a call that is answered with this code and text. */
 void t_caller_expect(struct t_caller *, const char *tag, const char *text, int code, const char *answer);
 

@@ -360,11 +360,21 @@ broken(struct stash_client *c, struct route *r)
 	return stash__fail(STASH_E_PROTO, "%s", why);
 }
 
+/* Of a worker that won't come back the mark is of no account. */
+static bool
+is_full(const struct route *r)
+{
+	return atomic_load_explicit(&r->channel.page->full, memory_order_relaxed) != 0 &&
+	    atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) == 0;
+}
+
 int
 stash__route_write(struct stash_client *c, struct route *r, uint32_t kind, const char *tag, const void *data,
     size_t len, int64_t deadline)
 {
-	int result = stash__request_write(&r->channel, &r->req_tail, r->req_count + 1, kind, tag, data, len, deadline);
+	int result = is_full(r) ?
+	    stash__fail(STASH_E_FULL, "%s has no room for a larger state: the message was not sent", r->name) :
+	    stash__request_write(&r->channel, &r->req_tail, r->req_count + 1, kind, tag, data, len, deadline);
 
 	if (result == STASH_E_PROTO)
 		return broken(c, r);

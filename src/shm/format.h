@@ -97,7 +97,8 @@ struct stash__channel_page {
 	/* the worker's; when it is dead, the supervisor's */
 	stash__word req_head;
 	stash__word rep_tail;
-	uint8_t pad2[STASH__LINE - 16];
+	stash__half full; /* 1: there is no room for a larger state; new calls are refused before they are sent */
+	uint8_t pad2[STASH__LINE - 20];
 	/* the supervisor's */
 	stash__half down; /* not 0: a STASH_E_* as a positive number; no request here is ever executed again */
 	uint8_t pad3[STASH__LINE - 4];

@@ -11,6 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <bsd/string.h>
+
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/sock.h"
@@ -19,8 +21,6 @@
 #include "shm/map.h"
 #include "shm/wire.h"
 #include "worker/worker.h"
-
-#define ASK_AGAIN STASH__NS_PER_S /* a supervisor that died forgot what it was asked */
 
 struct incoming {
 	struct stash_view view;
@@ -252,11 +252,12 @@ on_gone(struct stash_worker *w, struct incoming *in)
 static void
 on_grown(struct stash_worker *w, struct incoming *in)
 {
-	int error = (int)stash_view_int(&in->view);
+	int error = (int)stash__view_range(&in->view, INT32_MIN, 0);
 	const char *text = stash_view_text(&in->view);
 
 	w->grown = true;
-	w->grow_error = error == STASH_OK ? STASH_OK : stash__fail(error, "%s", text);
+	w->grow_error = error;
+	strlcpy(w->grow_why, text, sizeof w->grow_why);
 }
 
 /* Taken when somebody waits for it; asked twice, it may come twice. */
@@ -395,8 +396,8 @@ stash__control_move(struct stash_worker *w)
 
 	w->grown = false;
 	w->asked_room = 0;
-	if (result == STASH_OK)
-		result = w->grow_error;
+	if (result == STASH_OK && w->grow_error < 0)
+		result = stash__fail(w->grow_error, "%s", w->grow_why);
 	while (result == STASH_OK && !is_folded(w)) {
 		stash__bell_ring(w->stash_bell);
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + STASH__NS_PER_MS, is_folded);
@@ -412,7 +413,7 @@ stash__control_ask_room(struct stash_worker *w, uint64_t image_bytes, uint64_t r
 {
 	struct stash_buf *out;
 
-	if (w->asked_room != 0 && w->now - w->asked_room < ASK_AGAIN)
+	if (w->asked_room != 0 && w->now - w->asked_room < STASH__ASK_AGAIN)
 		return STASH_OK;
 	w->asked_room = w->now;
 	out = compose(w, STASH__W_GROW);
@@ -432,7 +433,8 @@ stash__control_grow(struct stash_worker *w, uint64_t image_bytes, uint64_t ring_
 		w->now = stash__now_ns();
 		result = stash__control_ask_room(w, image_bytes, ring_bytes);
 		if (result >= 0)
-			result = stash__worker_sleep(w, STASH__PHASE_WAITING, w->asked_room + ASK_AGAIN, has_grown);
+			result = stash__worker_sleep(
+			    w, STASH__PHASE_WAITING, w->asked_room + STASH__ASK_AGAIN, has_grown);
 		if (w->closing && result >= 0 && !w->grown && (w->abandoned || w->state == NULL))
 			result = stash__fail(STASH_E_DOWN, "told to stop while waiting for room in the slot");
 	}
@@ -460,7 +462,8 @@ stash__control_fields(
 		(void)stash_buf_add_int(out, version);
 		result = say(w);
 		if (result >= 0)
-			result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ASK_AGAIN, is_told);
+			result = stash__worker_sleep(
+			    w, STASH__PHASE_WAITING, stash__now_ns() + STASH__ASK_AGAIN, is_told);
 		if (w->closing && result >= 0 && !told.done)
 			result = stash__fail(STASH_E_DOWN, "told to stop while asking for the layout of the state");
 	}

@@ -44,7 +44,7 @@ pass(struct stash_worker *w)
 		took++;
 	if (goes_on(w) && w->batch < max && stash__way_run(w))
 		took++;
-	for (size_t i = 0; i < w->nmailboxes && w->batch < max && goes_on(w); i++) {
+	for (size_t i = 0; i < w->nmailboxes && w->batch < max && goes_on(w) && !w->tight; i++) {
 		struct mailbox *mb = w->mailboxes[w->turn < w->nmailboxes ? w->turn : 0];
 		w->turn = w->turn + 1 < w->nmailboxes ? w->turn + 1 : 0;
 		if (stash__mailbox_take(w, mb) == 0)
@@ -111,7 +111,7 @@ ready(struct stash_worker *w)
 	if (w->first_pending < w->npending &&
 	    w->pending[w->first_pending].needs <= atomic_load_explicit(&w->in.page->durable, memory_order_acquire))
 		return true;
-	for (size_t i = 0; i < w->nmailboxes; i++)
+	for (size_t i = 0; i < w->nmailboxes && !w->tight; i++)
 		if (stash__mailbox_ready(w->mailboxes[i]))
 			return true;
 	return false;
@@ -203,9 +203,10 @@ static int64_t
 next_due(struct stash_worker *w)
 {
 	int64_t timer = stash__timer_next(w), task = stash__task_next(w), request = stash__record_deadline(w);
-	int64_t first = timer < task ? timer : task;
+	int64_t first = timer < task ? timer : task, room = stash__room_due(w);
 
-	return first < request ? first : request;
+	first = first < request ? first : request;
+	return first < room ? first : room;
 }
 
 /* With nothing to do: a look, a sleep. */
@@ -250,7 +251,7 @@ await_channels(struct stash_worker *w)
 int
 stash__worker_loop(struct stash_worker *w)
 {
-	int result = await_channels(w);
+	int result = await_channels(w), again;
 
 	while (result >= 0 && w->ending == 0) {
 		result = serve(w);
@@ -258,7 +259,9 @@ stash__worker_loop(struct stash_worker *w)
 			break;
 		stash__publish_pending(w);
 		stash__task_tend(w);
-		if (result == 0)
+		if ((w->grown || w->no_room) && (again = stash__room_tend(w)) < 0)
+			result = again;
+		else if (result == 0)
 			result = idle(w);
 		else if (w->now - w->last_control > CONTROL_EVERY)
 			result = look_around(w);

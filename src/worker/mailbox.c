@@ -156,6 +156,7 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 		return result;
 	}
 	w->mailboxes[w->nmailboxes++] = mb;
+	stash__room_mark(w, mb);
 	w->leaving += o->gone;
 	/* The predecessor may have died before it published what is safe. */
 	result = stash__publish(w, mb, w->base->changed);

@@ -120,7 +120,7 @@ begin(struct stash_worker *w)
 	if (result == STASH_OK)
 		result = stash__base_copy(&w->in, &w->base);
 	if (result == STASH_OK)
-		result = stash__state_fit(w);
+		result = stash__room_begin(w);
 	if (result == STASH_OK)
 		result = stash__state_allocate(w);
 	if (result == STASH_OK)

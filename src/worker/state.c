@@ -67,28 +67,6 @@ stash__state_free(struct stash_worker *w)
 	free(w->local);
 }
 
-/* The slot must hold the state twice, and its ring two entries with an image. */
-static int
-fit(struct stash_worker *w, uint64_t image)
-{
-	uint64_t ring = 2 * stash__entry_bytes(64, image);
-	uint64_t now = STASH__RING_BYTES(w->in.page->bases[0]), other = STASH__RING_BYTES(w->in.page->bases[1]);
-	uint64_t need = stash__base_bytes(w->base->nrows < STASH__ROWS_MIN ? STASH__ROWS_MIN : w->base->nrows, image);
-
-	w->fits = image;
-	if (other < now)
-		now = other;
-	if (need <= now && ring <= w->out.ring_bytes)
-		return STASH_OK;
-	return stash__control_grow(w, image, ring <= w->out.ring_bytes ? 0 : ring);
-}
-
-int
-stash__state_fit(struct stash_worker *w)
-{
-	return fit(w, w->behaviour->encode != NULL ? w->base->image_len : w->behaviour->state_size);
-}
-
 /* ---- the behaviour's functions ---- */
 
 /* What one of them returned. */
@@ -351,8 +329,5 @@ stash__state_image(struct stash_worker *w, uint32_t flags, const void **image, s
 		return STASH_OK;
 	*image = b->encode == NULL ? w->state : last->len > 0 ? last->data : (const unsigned char *)"";
 	*len = b->encode == NULL ? b->state_size : last->len;
-	if (*len <= w->fits)
-		return STASH_OK;
-	/* More than it needs now, since what a slot outgrows stays in its file. */
-	return fit(w, *len + *len / 2 < STASH_STATE_MAX ? *len + *len / 2 : STASH_STATE_MAX);
+	return b->encode == NULL ? STASH_OK : stash__room_for(w, *len);
 }

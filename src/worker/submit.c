@@ -12,75 +12,12 @@
 #include "shm/bell.h"
 #include "worker/worker.h"
 
-#define ROOM_LOOK (100 * STASH__NS_PER_MS)
-
-static uint64_t
-out_head(const struct stash_worker *w)
-{
-	return atomic_load_explicit(&w->in.page->out_head, memory_order_acquire);
-}
+#define LOOK (100 * STASH__NS_PER_MS)
 
 static uint64_t
 durable(const struct stash_worker *w)
 {
 	return atomic_load_explicit(&w->in.page->durable, memory_order_acquire);
-}
-
-/* ---- room ---- */
-
-static bool
-ring_moved(struct stash_worker *w)
-{
-	return out_head(w) != w->grow_head;
-}
-
-/* Waits until the stash has folded; it is rung, since a full ring is no time to wait for its timer. */
-static int
-wait_room(struct stash_worker *w, uint64_t bytes)
-{
-	int64_t began = w->now;
-	stash__word *waited = &w->out.box->waited_ns;
-	int result = STASH_OK;
-
-	if (bytes > w->out.ring_bytes / 2)
-		result = stash__control_grow(w, 0, bytes * (bytes < STASH_STATE_MAX ? 4 : 2));
-
-	while (result >= 0 && stash__entry_room(&w->out, out_head(w)) < bytes) {
-		w->grow_head = out_head(w);
-		if (stash__entry_room(&w->out, w->grow_head) >= bytes)
-			break;
-		stash__bell_ring(w->stash_bell);
-		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ROOM_LOOK, ring_moved);
-	}
-	if (w->now != began)
-		atomic_store_explicit(waited,
-		    atomic_load_explicit(waited, memory_order_relaxed) + (uint64_t)(w->now - began),
-		    memory_order_relaxed);
-	return result;
-}
-
-/* After an entry: wakes the stash if the ring is half full; asks for a larger one if that goes on, without
- * waiting for it. */
-static int
-mind_ring(struct stash_worker *w)
-{
-	uint64_t tail = atomic_load_explicit(&w->out.page->out_tail, memory_order_relaxed), head = out_head(w);
-	uint64_t half = w->out.ring_bytes / 2;
-
-	if (w->grown)
-		return stash__control_move(w);
-	if (tail - head < half || tail - w->half_rung < half)
-		return STASH_OK;
-	w->half_rung = tail;
-	stash__bell_ring(w->stash_bell);
-	if (w->grow_head != head)
-		w->half_full++;
-	w->grow_head = head;
-	if (w->half_full < 3 || w->out.ring_bytes >= STASH__ENTRIES_MAX)
-		return STASH_OK;
-	w->half_full = 0;
-	return stash__control_ask_room(
-	    w, 0, w->out.ring_bytes * 4 < STASH__ENTRIES_MAX ? w->out.ring_bytes * 4 : STASH__ENTRIES_MAX);
 }
 
 /* ---- publishing ---- */
@@ -196,7 +133,7 @@ stash__submit_flush(struct stash_worker *w)
 	stash__publish_pending(w);
 	while (result >= 0 && w->first_pending < w->npending) {
 		stash__bell_ring(w->stash_bell);
-		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + ROOM_LOOK, front_durable);
+		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + LOOK, front_durable);
 		stash__publish_pending(w);
 	}
 	return result;
@@ -366,7 +303,8 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	head.version = w->committed;
 	head.records_bytes = (uint32_t)records_bytes;
 	head.layout_sum = w->layout_sum;
-	result = wait_room(w, stash__entry_bytes(head.npositions, (uint64_t)head.records_bytes + head.image_len));
+	result = stash__room_wait(
+	    w, stash__entry_bytes(head.npositions, (uint64_t)head.records_bytes + head.image_len));
 	if (result < 0)
 		return result;
 	head.number = w->entry + 1;
@@ -390,5 +328,5 @@ stash__submit(struct stash_worker *w, uint32_t flags)
 	stash__mailbox_sweep(w);
 	if (ways)
 		stash__ways_sweep(w);
-	return result < 0 ? result : mind_ring(w);
+	return result < 0 ? result : stash__room_mind(w);
 }

@@ -172,7 +172,6 @@ struct stash_worker {
 	void *local;
 	struct stash_buf encoded[2];
 	unsigned encoded_now;
-	uint64_t fits;		     /* the slot holds images of so many bytes */
 	struct told *told;	     /* NULL: nobody asks */
 	bool unencoded;		     /* callbacks have run since the last image was made */
 	bool migrated;		     /* it came from another layout: committed when init has returned */
@@ -251,12 +250,20 @@ struct stash_worker {
 	uint64_t half_rung; /* out_tail when the stash was last rung for a ring half full */
 	uint64_t grow_head; /* out_head when the ring was last found half full */
 	unsigned half_full; /* how often it was, since it grew last */
+	uint64_t image_len; /* of the last one */
+	uint64_t step;	    /* the most by which it grew */
+	uint64_t looked;    /* up to this length there is no need to ask ahead */
+	uint64_t ahead;	    /* the length that was asked for ahead; 0: none */
+	bool no_room;	    /* and there was none */
+	bool tight;	    /* and not for the next message either: they are left where they are */
 	bool grown;	    /* GROWN has come */
 	int grow_error;
-	int64_t asked_room; /* when; 0: never */
-	bool closing;	    /* told to stop */
-	bool abandoned;	    /* nobody is there any more who could answer */
-	int ending;	    /* 0, or the result that ends it: STASH_STOP, STASH_STOP_SHUTDOWN, an error */
+	char grow_why[200];
+	int64_t asked_room;   /* when; 0: never */
+	int64_t ring_refused; /* when there was no room for a larger ring; 0: never */
+	bool closing;	      /* told to stop */
+	bool abandoned;	      /* nobody is there any more who could answer */
+	int ending;	      /* 0, or the result that ends it: STASH_STOP, STASH_STOP_SHUTDOWN, an error */
 	pthread_t thread;
 };
 
@@ -286,9 +293,7 @@ int stash__dispatch_init(struct stash_worker *);
 void stash__dispatch_terminate(struct stash_worker *, enum stash_reason);
 
 /* ---- state.c ---- */
-/* Memory for it; and in the slot, for what is stored or, without encode, for what it will be. */
 int stash__state_allocate(struct stash_worker *);
-int stash__state_fit(struct stash_worker *);
 /* Takes over what the base has.  STASH_E_LAYOUT: there is no way from its layout; or the behaviour's error. */
 int stash__state_load(struct stash_worker *);
 /* init has returned: dirty says whether there is something to commit. */
@@ -314,6 +319,20 @@ int stash__submit_flush(struct stash_worker *);
 /* Puts positions in the queue behind what waits for `needs', or publishes at once. */
 int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
 int stash__publish_way(struct stash_worker *, struct way *, uint64_t needs);
+
+/* ---- room.c ---- */
+/* In the slot: for what is stored or, without encode, for what it will be. */
+int stash__room_begin(struct stash_worker *);
+/* Waits until the slot holds an image of that length, and asks for more where the next one may not fit. */
+int stash__room_for(struct stash_worker *, uint64_t image);
+/* Waits until the ring takes an entry of so many bytes. */
+int stash__room_wait(struct stash_worker *, uint64_t bytes);
+/* After an entry: whether the ring is large enough for the traffic. */
+int stash__room_mind(struct stash_worker *);
+/* Between batches, if something has come or lacks: what the stash has answered; asks again. */
+int stash__room_tend(struct stash_worker *);
+int64_t stash__room_due(const struct stash_worker *); /* when to ask again */
+void stash__room_mark(const struct stash_worker *, struct mailbox *);
 
 /* ---- mailbox.c ---- */
 /* A channel as the supervisor hands it over; memfd is borrowed, bell is taken. */
@@ -355,6 +374,7 @@ int stash__mailbox_lines(struct stash_worker *);
 void stash__mailbox_ring(const struct mailbox *);
 
 /* ---- control.c ---- */
+#define STASH__ASK_AGAIN STASH__NS_PER_S	 /* a supervisor that died forgot what it was asked */
 int stash__control_start(struct stash_worker *); /* reads START */
 int stash__control_go(
     struct stash_worker *); /* waits for GO; STASH_E_DOWN: told to stop before, or the supervisor is dead */
