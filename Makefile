@@ -259,7 +259,7 @@ torture:
 	@$(SUBMAKE) tests points-tree
 	@$(MAKE) --no-print-directory run-torture
 run-torture:
-	@BUILD=$(BUILD) STASH_TORTURE=$(TORTURE_MINUTES) JOBS=1 PATIENCE=$$((2 * $(TORTURE_MINUTES))) \
+	@BUILD=$(BUILD) STASH_TORTURE=$(TORTURE_MINUTES) JOBS=1 CK_TIMEOUT_MULTIPLIER=$$((2 * $(TORTURE_MINUTES))) \
 		LIMIT=$$((120 * $(TORTURE_MINUTES))) bash tests/run.sh $(filter $(BUILD)/tests/e2e_%,$(suites)) \
 		$(wildcard tests/e2e_*.sh) tests/check-simulate.sh
 
