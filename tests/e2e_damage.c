@@ -273,7 +273,7 @@ START_TEST(test_damages)
 		td_save(copy, len);
 		look_with_tools(seen, what);
 		told += seen->check != 0;
-		/* What isn't told of has hit nothing: page by page that is chance, the state is as it was in any case. */
+		/* What isn't told of has hit nothing: that is chance, and the state is as it was in any case. */
 		ck_assert_msg(seen->check != 0 || strcmp(seen->next, next) == 0,
 		    "%s: check finds it good, and next is %s", what, seen->next);
 		if (n % STASHD_EACH == 0 || minutes() > 0) {

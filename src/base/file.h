@@ -10,7 +10,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-/* As pread(), and on after a signal and after a part of it: fewer bytes than len only where the file ends. -1: errno. */
+/* As pread(), and on after a signal and after a part of it: fewer bytes only where the file ends.  -1: errno. */
 static inline ssize_t
 stash__read_at(int fd, void *to, size_t len, off_t at)
 {

@@ -68,7 +68,7 @@ stash__bell_ring(int bell)
 	 * rings. */
 	eventfd_t one = 1;
 
-	/* What fails for another reason than that is tried again: a ring that is lost is a caller who waits for ever. */
+	/* What fails for another reason is tried again: a ring that is lost is a caller who waits for ever. */
 	for (int tries = 0; write(bell, &one, sizeof one) < 0 && errno != EAGAIN && tries < RING_TRIES;)
 		tries += errno != EINTR;
 }
