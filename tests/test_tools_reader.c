@@ -15,70 +15,11 @@
 #include "base/role.h"
 #include "reader/reader.h"
 #include "testlib.h"
+#include "testlib_reader.h"
 #include "testlib_store.h"
 #include "testlib_tools.h"
 
 static const struct stash_field fields[] = { { "next", 0, 8, 1, STASH_TYPE_INT, 0, 0, NULL }, STASH_FIELD_END };
-
-/* The test's store with its database, opened for looking; nothing is in it. */
-static struct stash_store *
-look(void)
-{
-	struct stash_store *store;
-
-	store_close(ts_open(NULL));
-	stash__reader_map_bytes = ts_options().map_bytes;
-	ts_good(stash_store_open(&store, ts_dir(), NULL));
-	return store;
-}
-
-static void
-expect(struct stash_store *store, const char *name, uint64_t version, int64_t next)
-{
-	struct stash_state state;
-	int64_t value;
-
-	ts_good(stash_store_read(store, name, &state));
-	ck_assert_uint_eq(state.version, version);
-	ck_assert_uint_eq(state.len, sizeof value);
-	memcpy(&value, state.data, sizeof value);
-	ck_assert_int_eq(value, next);
-	ck_assert_int_eq(((char *)state.data)[state.len], 0);
-	ck_assert_uint_eq((uintptr_t)state.data % 16, 0);
-	stash_state_free(&state);
-	ck_assert_ptr_null(state.data);
-}
-
-static void
-nothing(struct stash_store *store, const char *name)
-{
-	struct stash_state state;
-
-	ts_bad(stash_store_read(store, name, &state), STASH_E_NOENT, name);
-	ck_assert_ptr_null(state.data);
-	stash_state_free(&state);
-}
-
-/* Stores a state as the stash does. */
-static void
-put(const char *name, uint64_t seq, int64_t next)
-{
-	struct store_state state = { .name = name,
-		.seq = seq,
-		.version = seq,
-		.committed_ns = (int64_t)seq * STASH__NS_PER_S,
-		.layout_version = 1,
-		.layout = "sequence",
-		.data = &next,
-		.len = sizeof next };
-	struct store *store = ts_open(NULL);
-	struct store_batch *batch;
-
-	ts_good(store_begin(store, &batch));
-	ts_good(store_put_state(batch, &state, 4));
-	ts_good(store_commit(batch));
-	store_close(store);
-}
 
 /* ---- open ---- */
 
@@ -110,7 +51,7 @@ START_TEST(test_no_database)
 	int64_t as_of;
 
 	ts_good(stash_store_open(&store, ts_dir(), NULL));
-	nothing(store, "sequence");
+	tr_nothing(store, "sequence");
 	ck_assert_int_eq(stash__store_online(store), 0);
 	ts_good(stash__store_as_of(store, &as_of));
 	ck_assert_int_eq(as_of, 0);
@@ -140,11 +81,11 @@ in_child(struct stash_store *store)
 
 START_TEST(test_fork)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 
-	put("sequence", 3, 126);
+	tr_put("sequence", 3, 126);
 	ck_assert_int_eq(in_child(store), STASH_E_FORKED);
-	expect(store, "sequence", 3, 126);
+	tr_expect(store, "sequence", 3, 126);
 	stash_store_close(store);
 }
 END_TEST
@@ -190,15 +131,15 @@ END_TEST
 
 START_TEST(test_store_read)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash_state state;
 
-	nothing(store, "sequence");
-	put("sequence", 3, 126);
-	put("sequence.other", 5, 7);
-	expect(store, "sequence", 3, 126);
-	expect(store, "sequence.other", 5, 7);
-	nothing(store, "sequenc");
+	tr_nothing(store, "sequence");
+	tr_put("sequence", 3, 126);
+	tr_put("sequence.other", 5, 7);
+	tr_expect(store, "sequence", 3, 126);
+	tr_expect(store, "sequence.other", 5, 7);
+	tr_nothing(store, "sequenc");
 	ts_bad(stash_store_read(store, "a/b", &state), STASH_E_INVAL, "a/b");
 	ts_bad(stash_store_read(store, "", &state), STASH_E_INVAL, "");
 	ts_bad(stash_store_read(store, "sequence", NULL), STASH_E_INVAL, "NULL");
@@ -210,7 +151,7 @@ END_TEST
 /* One of more rows than a slice has, and one before and behind it. */
 START_TEST(test_store_large)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct store *s = ts_open(NULL);
 	struct stash_state state;
 	struct store_state want = ts_state("large", 9, STASH_STATE_MAX);
@@ -251,15 +192,15 @@ add_version(void *arg, const struct stash_state *state)
 
 START_TEST(test_history)
 {
-	struct stash_store *store = look(), *other;
+	struct stash_store *store = tr_look(), *other;
 	struct versions v = { .count = 0 };
 
 	ts_good(stash_store_open(&other, ts_dir(), NULL));
 	v.again = other;
 	ts_bad(stash_store_history(store, "sequence", add_version, &v), STASH_E_NOENT, "sequence");
 	for (uint64_t i = 1; i <= 6; i++)
-		put("sequence", 10 * i, (int64_t)i);
-	put("sequence2", 99, 9);
+		tr_put("sequence", 10 * i, (int64_t)i);
+	tr_put("sequence2", 99, 9);
 	ts_good(stash_store_history(store, "sequence", add_version, &v));
 	ck_assert_uint_ge(v.count, 4);
 	for (size_t i = 0; i < v.count; i++)
@@ -309,7 +250,7 @@ check_event(void *arg, const struct stash_event *event)
 /* More than a slice has. */
 START_TEST(test_log)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	uint64_t next = 1;
 
 	ts_good(stash_store_log(store, STASH_LOG_EVENTS, 0, check_event, &next));
@@ -331,7 +272,7 @@ END_TEST
 
 START_TEST(test_print)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	unsigned char key[STASH__SCHEMA_KEY_MAX];
 	struct store_batch *batch;
 	struct stash_state state;
@@ -342,7 +283,7 @@ START_TEST(test_print)
 	FILE *out;
 	int klen = stash__schema_key(key, "sequence", 1, 0);
 
-	put("sequence", 1, 126);
+	tr_put("sequence", 1, 126);
 	out = open_memstream(&text, &size);
 	ts_good(stash_store_read(store, "sequence", &state));
 	ts_good(stash_store_print(store, &state, out));
@@ -381,7 +322,7 @@ add_name(void *arg, const struct stash_process *p)
 
 START_TEST(test_list)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash__origin origin = tt_origin();
 	struct stash__registry_row row = { .process = { .pid = 1, .start_time = 1, .status = STASH_RUNNING } };
 	struct store_batch *batch;
@@ -390,8 +331,8 @@ START_TEST(test_list)
 	struct store *s;
 	char all[1000] = "";
 
-	put("b", 1, 1);
-	put("bb", 1, 1);
+	tr_put("b", 1, 1);
+	tr_put("bb", 1, 1);
 	tt_slot_make(&slot, "a", &origin);
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
 	tt_slot_close(&slot);
@@ -410,7 +351,7 @@ START_TEST(test_list)
 	*all = '\0';
 	ts_good(stash_store_list(store, "b", add_name, all));
 	ck_assert_str_eq(all, "b! bb ");
-	put("b", 99, 1);
+	tr_put("b", 99, 1);
 	*all = '\0';
 	ck_assert_int_eq(stash_store_list(store, "", add_name, all), 5);
 	ck_assert_str_eq(all, "a b! ");

@@ -15,92 +15,33 @@
 #include "base/role.h"
 #include "reader/reader.h"
 #include "testlib.h"
+#include "testlib_reader.h"
 #include "testlib_store.h"
 #include "testlib_tools.h"
-
-/* The test's store with its database, opened for looking; nothing is in it. */
-static struct stash_store *
-look(void)
-{
-	struct stash_store *store;
-
-	store_close(ts_open(NULL));
-	stash__reader_map_bytes = ts_options().map_bytes;
-	ts_good(stash_store_open(&store, ts_dir(), NULL));
-	return store;
-}
-
-static void
-expect(struct stash_store *store, const char *name, uint64_t version, int64_t next)
-{
-	struct stash_state state;
-	int64_t value;
-
-	ts_good(stash_store_read(store, name, &state));
-	ck_assert_uint_eq(state.version, version);
-	ck_assert_uint_eq(state.len, sizeof value);
-	memcpy(&value, state.data, sizeof value);
-	ck_assert_int_eq(value, next);
-	ck_assert_int_eq(((char *)state.data)[state.len], 0);
-	ck_assert_uint_eq((uintptr_t)state.data % 16, 0);
-	stash_state_free(&state);
-	ck_assert_ptr_null(state.data);
-}
-
-static void
-nothing(struct stash_store *store, const char *name)
-{
-	struct stash_state state;
-
-	ts_bad(stash_store_read(store, name, &state), STASH_E_NOENT, name);
-	ck_assert_ptr_null(state.data);
-	stash_state_free(&state);
-}
-
-/* Stores a state as the stash does. */
-static void
-put(const char *name, uint64_t seq, int64_t next)
-{
-	struct store_state state = { .name = name,
-		.seq = seq,
-		.version = seq,
-		.committed_ns = (int64_t)seq * STASH__NS_PER_S,
-		.layout_version = 1,
-		.layout = "sequence",
-		.data = &next,
-		.len = sizeof next };
-	struct store *store = ts_open(NULL);
-	struct store_batch *batch;
-
-	ts_good(store_begin(store, &batch));
-	ts_good(store_put_state(batch, &state, 4));
-	ts_good(store_commit(batch));
-	store_close(store);
-}
 
 /* ---- slots ---- */
 
 START_TEST(test_slot)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash__origin origin = tt_origin();
 	struct stash__look l;
 	struct tt_slot slot;
 
 	tt_slot_make(&slot, "sequence", &origin);
-	nothing(store, "sequence");
+	tr_nothing(store, "sequence");
 	tt_slot_base(&slot, 0, 0, NULL, 0);
-	nothing(store, "sequence");
+	tr_nothing(store, "sequence");
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
-	expect(store, "sequence", 4, 127);
+	tr_expect(store, "sequence", 4, 127);
 	ts_good(stash__store_look(store, "sequence", &l));
 	ck_assert(!l.durable);
 	slot.in.page->durable = 7;
 	ts_good(stash__store_look(store, "sequence", &l));
 	ck_assert(l.durable);
 	ck_assert_uint_eq(l.entries, 7);
-	put("sequence", 3, 1);
-	expect(store, "sequence", 4, 127);
+	tr_put("sequence", 3, 1);
+	tr_expect(store, "sequence", 4, 127);
 	tt_slot_close(&slot);
 	stash_store_close(store);
 }
@@ -109,7 +50,7 @@ END_TEST
 /* What a worker has submitted counts, also while no stash process comes to fold it. */
 START_TEST(test_slot_unfolded)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash__origin origin = tt_origin();
 	struct stash__look l;
 	struct tt_slot slot;
@@ -119,10 +60,10 @@ START_TEST(test_slot_unfolded)
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
 	slot.in.page->durable = 7;
 	tt_slot_entry(&slot, 8, 5, &(int64_t){ 128 }, 8);
-	expect(store, "sequence", 5, 128);
+	tr_expect(store, "sequence", 5, 128);
 	tt_slot_entry(&slot, 9, 6, &(int64_t){ 129 }, 8);
 	tt_slot_entry(&slot, 10, 6, NULL, 0);
-	expect(store, "sequence", 6, 129);
+	tr_expect(store, "sequence", 6, 129);
 	ts_good(stash__store_look(store, "sequence", &l));
 	ck_assert(!l.durable);
 	ck_assert_uint_gt(l.unfolded, 0);
@@ -130,10 +71,10 @@ START_TEST(test_slot_unfolded)
 	broken = slot.out.ring + slot.out.page->out_tail;
 	tt_slot_entry(&slot, 11, 7, &(int64_t){ 130 }, 8);
 	broken[40] ^= 1;
-	expect(store, "sequence", 6, 129);
+	tr_expect(store, "sequence", 6, 129);
 	slot.base.fence = 1;
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
-	expect(store, "sequence", 4, 127);
+	tr_expect(store, "sequence", 4, 127);
 	tt_slot_close(&slot);
 	stash_store_close(store);
 }
@@ -141,22 +82,22 @@ END_TEST
 
 START_TEST(test_slot_strange)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash__origin other = tt_origin();
 	struct stash_state state;
 	struct tt_slot slot;
 
-	put("sequence", 3, 126);
+	tr_put("sequence", 3, 126);
 	other.boot_id[0] ^= 1;
 	tt_slot_make(&slot, "sequence", &other);
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
-	expect(store, "sequence", 3, 126);
+	tr_expect(store, "sequence", 3, 126);
 	tt_slot_close(&slot);
 	other = tt_origin();
 	other.store_id[15] ^= 1;
 	tt_slot_make(&slot, "sequence", &other);
 	tt_slot_base(&slot, 7, 4, &(int64_t){ 127 }, 8);
-	expect(store, "sequence", 3, 126);
+	tr_expect(store, "sequence", 3, 126);
 	tt_slot_close(&slot);
 	other = tt_origin();
 	tt_slot_make(&slot, "sequence", &other);
@@ -174,7 +115,7 @@ END_TEST
 
 START_TEST(test_box)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash__origin origin = tt_origin();
 	struct stash_box box;
 	struct tt_slot slot;
@@ -267,7 +208,7 @@ end_writing(struct writer *w)
 
 START_TEST(test_torn)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	struct stash_state state = { .version = 0 };
 	unsigned char image[IMAGE];
 	uint64_t last = 0, reads = 0;
@@ -291,13 +232,13 @@ END_TEST
 
 START_TEST(test_wait)
 {
-	struct stash_store *store = look();
+	struct stash_store *store = tr_look();
 	int64_t began = stash__now_ns();
 	struct writer w;
 
 	ts_bad(stash_store_wait(store, "sequence", 0, 50), STASH_E_TIMEDOUT, "version 0");
 	ck_assert_int_ge(stash__now_ns() - began, 50 * STASH__NS_PER_MS);
-	put("other", 3, 1);
+	tr_put("other", 3, 1);
 	ts_good(stash_store_wait(store, "other", 2, 0));
 	ts_bad(stash_store_wait(store, "other", 3, 0), STASH_E_TIMEDOUT, "version 3");
 	begin_writing(&w);
