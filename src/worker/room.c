@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * room.c: room in a worker's slot.  What doesn't fit is waited for; what soon may not fit is asked for ahead, without
- * waiting, while there is room for what is there.  When even that can't be had (the run directory is full) clients are
- * told by a mark in their channels, and send no more until it can: so a call is refused before it is run, and not after
- * a callback has made a state that can't be committed.
+ * room.c: room in a worker's slot.  What doesn't fit is waited for; what soon may not fit is asked for ahead, while there
+ * is room for what is there.  When that can't be had (the run directory is full) clients are told by a mark in their
+ * channels, and send no more until it can: so a call is refused before it is run, and not after a callback has made a
+ * state that can't be committed.
  */
 #include <stdlib.h>
 
@@ -108,7 +108,7 @@ stash__room_begin(struct stash_worker *w)
 	return result == STASH_E_FULL ? make_do(w, image) : result;
 }
 
-/* ---- answers that nobody has to wait for ---- */
+/* ---- ahead ---- */
 
 static int
 take_answer(struct stash_worker *w)
