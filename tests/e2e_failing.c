@@ -175,36 +175,38 @@ static const struct known {
 	const char *callers; /* one of them, as the compiler has put them into each other */
 	int error;
 	unsigned at;
-	bool for_good;
+	bool for_good, disk;
 	const char *what;
 } known[] = {
-	{ FAILING_IS_supervisor, FAILING_calloc, "take_tree rowset_read", ENOMEM, 1, false,
+	{ FAILING_IS_supervisor, FAILING_calloc, "take_tree rowset_read", ENOMEM, 1, false, false,
 	    "a takeover without memory is tried again" },
-	{ FAILING_IS_stash, FAILING_mdb_cursor_get, "scan_rows store_scan", MDB_CORRUPTED, 8, true,
+	{ FAILING_IS_stash, FAILING_mdb_cursor_get, "scan_rows store_scan", MDB_CORRUPTED, 8, true, false,
 	    "while the rows can't be read workers go on, and stashd can be ended" },
-	{ FAILING_IS_worker, FAILING_calloc, "stash__mailbox_attach", ENOMEM, 1, false,
+	{ FAILING_IS_worker, FAILING_calloc, "stash__mailbox_attach", ENOMEM, 1, false, false,
 	    "a channel that can't be attached for want of memory is not forgotten" },
-	{ FAILING_IS_worker, FAILING_reallocarray, "stash__mailbox_attach make_room", ENOMEM, 1, false,
+	{ FAILING_IS_worker, FAILING_reallocarray, "stash__mailbox_attach make_room", ENOMEM, 1, false, false,
 	    "nor is a call called undone that was done" },
-	{ FAILING_IS_worker, FAILING_fcntl, "stash__channel_map_file", EMFILE, 1, false,
+	{ FAILING_IS_worker, FAILING_fcntl, "stash__channel_map_file", EMFILE, 1, false, false,
 	    "a cast between workers isn't lost with a channel that can't be attached" },
-	{ FAILING_IS_stash, FAILING_unlinkat, "stash__slot_unlink", EBUSY, 1, false,
+	{ FAILING_IS_stash, FAILING_unlinkat, "stash__slot_unlink", EBUSY, 1, false, false,
 	    "a slot isn't deleted in part, which would stop the next start" },
-	{ FAILING_IS_supervisor, FAILING_calloc, "wait_create", ENOMEM, 1, false,
+	{ FAILING_IS_supervisor, FAILING_calloc, "wait_create", ENOMEM, 1, false, false,
 	    "a client whose request finds no memory is answered" },
-	{ FAILING_IS_stash, FAILING_realloc, "reserve", ENOMEM, 1, false,
+	{ FAILING_IS_stash, FAILING_realloc, "reserve", ENOMEM, 1, false, false,
 	    "an answer of the stash that is lost is asked for again" },
-	{ FAILING_IS_stash, FAILING_sendmsg, "stash__sock_send", EPIPE, 1, false,
+	{ FAILING_IS_stash, FAILING_sendmsg, "stash__sock_send", EPIPE, 1, false, false,
 	    "nor does anybody wait for an answer that couldn't be sent" },
-	{ FAILING_IS_stash, FAILING_pread, "stash__slots_scan scan_pass whose has_base", EIO, 2, false,
+	{ FAILING_IS_stash, FAILING_pread, "stash__slots_scan scan_pass whose has_base", EIO, 2, false, false,
 	    "a slot that can't be read is not deleted" },
+	{ FAILING_IS_stash, FAILING_pread, "stash__slots_scan scan_pass whose has_base", FAILING_HALF, 1, false, true,
+	    "nor one of which a part was read" },
 	{ FAILING_IS_keeper, FAILING_pidfd_send_signal, "keeper_pass_on on_signal turn keeper_run", EPERM, 1, false,
-	    "a signal that can't be passed on is passed on later" },
-	{ FAILING_IS_supervisor, FAILING_calloc, "read_answers", ENOMEM, 1, true,
+	    false, "a signal that can't be passed on is passed on later" },
+	{ FAILING_IS_supervisor, FAILING_calloc, "read_answers", ENOMEM, 1, true, false,
 	    "how a process ended that the keeper had told is asked again" },
-	{ FAILING_IS_worker, FAILING_read, "stash__bell_clear", EIO, 1, true,
+	{ FAILING_IS_worker, FAILING_read, "stash__bell_clear", EIO, 1, true, false,
 	    "a bell that can't be read burns nothing" },
-	{ FAILING_IS_supervisor, FAILING_open, "open_dirs set_up server_run", EMFILE, 2, true,
+	{ FAILING_IS_supervisor, FAILING_open, "open_dirs set_up server_run", EMFILE, 2, true, false,
 	    "a stop is not forgotten when the supervisor dies, and can be forced when none lives" },
 };
 
@@ -223,9 +225,11 @@ try_known(struct faulty *f, const struct known *k, unsigned *bad)
 	unsigned fired = 0;
 
 	for (size_t i = 0; i < nplaces; i++) {
-		struct faulty_fault fault = {
-			.what = places[i].place, .at = k->at, .error = k->error, .for_good = k->for_good
-		};
+		struct faulty_fault fault = { .what = places[i].place,
+			.at = k->at,
+			.error = k->error,
+			.for_good = k->for_good,
+			.disk = k->disk };
 
 		if (FAILING_PROCESS_OF(fault.what) != k->process || FAILING_FUNCTION_OF(fault.what) != k->function ||
 		    !is_named(t_failing_caller(fault.what), k->callers))
