@@ -9,10 +9,13 @@
  * STASH_TORTURE: minutes; WILD_SEED: the first seed; WILD_KINDS: only those areas (tests/modules/scribble.h).
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -388,6 +391,47 @@ START_TEST(test_everything)
 }
 END_TEST
 
+/* ---- one word ---- */
+
+/* The slot says that another incarnation has it, which died: who really has it is alive, and goes on, also under the
+ * next supervisor. */
+START_TEST(test_owner_written_over)
+{
+	struct stash__out_page *page;
+	int64_t value = -1, before = -1;
+	struct pollfd alive = { .events = POLLIN };
+	pid_t dead;
+	char path[400];
+	int fd;
+
+	begin("");
+	seed = 0;
+	alive.fd = pidfd_open(t_pid(&d, T_WORKER, "wild"), 0);
+	ck_assert_int_ge(alive.fd, 0);
+	ck_assert_int_eq(call(client, "wild", "bump", NULL, &before), STASH_OK);
+	dead = fork();
+	if (dead == 0)
+		_exit(0);
+	ck_assert_int_eq(waitpid(dead, NULL, 0), dead);
+	snprintf(path, sizeof path, "%s/" STASH__SLOT_DIR "/wild.out", t_run_of(&d));
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	page = mmap(NULL, sizeof *page, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ck_assert(page != MAP_FAILED && close(fd) == 0);
+	atomic_fetch_add(&page->owner, 5);
+	atomic_store(&page->owner_pid, (uint64_t)dead);
+	munmap(page, sizeof *page);
+	ck_assert(t_murder(&d, T_SUPERVISOR, NULL));
+	t_wait_output(&d.proc, "has taken over", BACK_MS);
+	for (int i = 0; i < 200; i++) {
+		must(call(client, "wild", "bump", NULL, &value) == STASH_OK, "a call isn't answered");
+		must(value == ++before, "a number was given twice, or not at all");
+	}
+	ck_assert_int_eq(poll(&alive, 1, 0), 0);
+	close(alive.fd);
+	finish();
+}
+END_TEST
+
 /* ---- a wild client ---- */
 
 /* In a process of its own: calls in flight, and its channel written over.  It may get any error, not die or hang. */
@@ -458,6 +502,7 @@ suite(void)
 	Suite *s = suite_create("wild");
 
 	tcase_add_test(t_case(s, "slot", 3600), test_slot);
+	tcase_add_test(t_case(s, "owner", 60), test_owner_written_over);
 	tcase_add_test(t_case(s, "bell", 3600), test_bell);
 	tcase_add_test(t_case(s, "channels", 3600), test_channels);
 	tcase_add_test(t_case(s, "ways", 3600), test_ways);

@@ -46,6 +46,8 @@ finish(struct life *l, struct report *report)
 
 	LIST_REMOVE(l, link);
 	stuck_judged(l);
+	if (w->now == NULL && LIST_EMPTY(&w->dying) && !l->stranger)
+		worker_look_again(w, l->incarnation);
 	life_go_on(w);
 	reap(l);
 	life_free(l);

@@ -222,6 +222,8 @@ void worker_open(struct worker *);
 /* To a new stash process: it finds the slots by itself, but not the workers that wait for it. */
 void workers_show(struct server *);
 /* Opens a file of its slot. */
+/* When nobody of its name is left that is known: what its slot says of others, be it only a stray write, is over. */
+void worker_look_again(struct worker *, uint64_t fence);
 int worker_file(const struct worker *, const char *half, int flags);
 /* STATUS or GONE came out of the machine: its rows; then, when they are submitted, whoever is to know. */
 void worker_record(struct worker *, enum stash_status, bool gone);

@@ -3,6 +3,7 @@
  * workers.c: the table of names, and what stays of a worker when its process changes: plan, slot.
  */
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,6 +323,15 @@ take_rows(struct worker *w, struct mail *m)
 	return listed == count ? 0 : read_rows(w, m->nfds > 1 ? m->fds[1] : -1);
 }
 
+/* Who has had its go, and lives, has the slot, whatever a stray write has made of the name in it. */
+static bool
+has_slot(const struct life *l)
+{
+	struct pollfd p = { .fd = l->pidfd, .events = POLLIN };
+
+	return l->phase >= LIFE_STARTING && l->phase <= LIFE_READY && poll(&p, 1, 0) == 0;
+}
+
 /* Who wrote to the slot last, by its own word. */
 static void
 look_for_stranger(struct worker *w, int fd, uint64_t fence)
@@ -330,6 +340,8 @@ look_for_stranger(struct worker *w, int fd, uint64_t fence)
 	uint64_t owner;
 	struct life *l;
 
+	if (w->now != NULL && has_slot(w->now))
+		return;
 	if (fd < 0 || stash__read_at(fd, &page, sizeof(page), 0) != (ssize_t)sizeof(page))
 		return;
 	owner = atomic_load(&page.owner);
@@ -349,6 +361,16 @@ look_for_stranger(struct worker *w, int fd, uint64_t fence)
 			return;
 	}
 	reap_stranger(w, owner, (pid_t)atomic_load(&page.owner_pid), atomic_load(&page.owner_start));
+}
+
+void
+worker_look_again(struct worker *w, uint64_t fence)
+{
+	int fd = worker_file(w, "out", O_RDONLY);
+
+	look_for_stranger(w, fd, fence);
+	if (fd >= 0)
+		close(fd);
 }
 
 static void
