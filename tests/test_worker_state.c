@@ -301,7 +301,7 @@ START_TEST(test_no_room_ahead)
 	t.refuses = true;
 	(void)t_caller_ask(&a, "large", "c");
 	t_caller_answer_growing(&a);
-	ck_assert_uint_eq(atomic_load(&a.c->page->full), 1);
+	ck_assert_uint_eq(atomic_load(&a.c->page->full), STASH__FULL);
 	number = t_caller_ask(&a, "large", "d");
 	t_world_grow(&t); /* asked again, refused again */
 	ck_assert_uint_eq(t.rows[0].req_count, 3);

@@ -364,7 +364,7 @@ broken(struct stash_client *c, struct route *r)
 static bool
 is_full(const struct route *r)
 {
-	return atomic_load_explicit(&r->channel.page->full, memory_order_relaxed) != 0 &&
+	return atomic_load_explicit(&r->channel.page->full, memory_order_relaxed) == STASH__FULL &&
 	    atomic_load_explicit(&r->channel.page->down, memory_order_relaxed) == 0;
 }
 

@@ -80,6 +80,7 @@ static_assert(sizeof(struct stash__status_page) == 256 && offsetof(struct stash_
     "status page");
 
 /* ---- channel: a sealed memfd; page 0 is this header, then the request ring, then the reply ring ---- */
+#define STASH__FULL 0x4c4c5546u /* no value that a stray write makes */
 struct stash__channel_page {
 	uint64_t magic; /* this line is written once, before the channel is handed out, and read once, at attach */
 	uint32_t format;
@@ -97,7 +98,7 @@ struct stash__channel_page {
 	/* the worker's; when it is dead, the supervisor's */
 	stash__word req_head;
 	stash__word rep_tail;
-	stash__half full; /* 1: there is no room for a larger state; new calls are refused before they are sent */
+	stash__half full; /* STASH__FULL: no room for a larger state, new calls are refused before they are sent */
 	uint8_t pad2[STASH__LINE - 20];
 	/* the supervisor's */
 	stash__half down; /* not 0: a STASH_E_* as a positive number; no request here is ever executed again */

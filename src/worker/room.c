@@ -77,7 +77,7 @@ tell_clients(struct stash_worker *w, bool none)
 void
 stash__room_mark(const struct stash_worker *w, struct mailbox *mb)
 {
-	atomic_store_explicit(&mb->channel.page->full, w->no_room, memory_order_relaxed);
+	atomic_store_explicit(&mb->channel.page->full, w->no_room ? STASH__FULL : 0, memory_order_relaxed);
 }
 
 /* As much as there is, which is enough for now. */
