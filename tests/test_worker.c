@@ -409,6 +409,36 @@ START_TEST(test_broken_ring_is_refused)
 }
 END_TEST
 
+/* A client that takes back what it had sent, between two looks of the worker: its channel may be refused, and that is
+ * all.  No entry is broken by it. */
+START_TEST(test_tail_goes_back)
+{
+	enum { FLIPS = 20000 };
+	struct caller liars[T_CHANNELS - 1];
+
+	open_world();
+	for (int i = 0; i < T_CHANNELS - 1; i++)
+		caller_open(&liars[i], &t, t_world_channel(&t, STASH__RING_MIN));
+	t_world_start(&t, &counting, false);
+	expect(&a, "next", "100");
+	for (int i = 0; i < T_CHANNELS - 1; i++) {
+		struct caller *l = &liars[i];
+		_Atomic uint64_t *tail = &l->c->page->req_tail;
+
+		ck_assert_int_eq(stash__request_write(l->c, &l->tail, 1, STASH_MSG_CALL, "get", NULL, 0, INT64_MAX), 0);
+		for (int k = 0; k < FLIPS && atomic_load(&l->c->page->req_head) == 0; k++) {
+			atomic_store(tail, l->tail);
+			if (k % 256 == 0)
+				stash__bell_ring(t.bell);
+			atomic_store(tail, 0);
+		}
+	}
+	expect(&a, "next", "101");
+	close_world(SIGTERM);
+	ck_assert_uint_eq(t.broken, 0);
+}
+END_TEST
+
 /* Folds all that is there, when the worker has stopped writing for want of answers. */
 static void
 fill_ring(int calls)
@@ -519,6 +549,7 @@ suite(void)
 	tcase_add_test(c, test_gone_client_loses_its_row);
 	tcase_add_test(c, test_many_clients_go_at_once);
 	tcase_add_test(c, test_broken_ring_is_refused);
+	tcase_add_loop_test(c, test_tail_goes_back, 0, 5); /* it takes some luck to come between */
 	tcase_add_test(c, test_ring_grows_with_traffic);
 	tcase_add_test(c, test_slot_grows_for_a_large_state);
 	tcase_add_test(c, test_waiting_worker_uses_no_time);

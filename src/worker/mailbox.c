@@ -266,10 +266,11 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 		    STASH_E_PROTO, "the other side broke the channel's rules: replies are taken that were not given");
 	else
 		result = stash__request_read(&mb->channel, &head, mb->req_count, &w->copy, &w->message);
-	if (result < 0) {
+	if (result < 0)
 		refuse(w, mb, result);
+	/* 0: a client took back what it had sent, between two looks. */
+	if (result <= 0)
 		return 0;
-	}
 	stash__mailbox_hand(w, mb);
 	touch(w, mb);
 	mb->req_head = head;
