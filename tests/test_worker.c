@@ -403,6 +403,12 @@ START_TEST(test_broken_ring_is_refused)
 	t_world_expect(&t, STASH__W_REFUSED, &v);
 	(void)stash_view_bytes(&v, &id_len);
 	ck_assert_int_eq((int)stash_view_int(&v), STASH_E_PROTO);
+	ck_assert_str_ne(stash_view_text(&v), "");
+	/* Its row went with an entry before: nobody else knows how far it got. */
+	ck_assert_int_eq(stash_view_int(&v), 1);
+	ck_assert_int_eq(stash_view_end(&v), 0);
+	t_world_fold(&t);
+	ck_assert_uint_eq(t.rows[b.channel].used, 0);
 	expect(&a, "next", "101");
 	stash__copy_free(&b.copy);
 	close_world(SIGTERM);

@@ -289,7 +289,7 @@ mailroom_detached(struct life *l, const uint8_t id[STASH__ID])
 }
 
 void
-mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const char *text)
+mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const char *text, bool deleted)
 {
 	struct channel *c = mailroom_find(l->server, id);
 
@@ -298,7 +298,11 @@ mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const c
 	stash__log(LOG_WARNING, "%s: a channel of process %u is closed: %s", l->worker->name, c->pid, text);
 	mailroom_tell_down(c, error, text);
 	leave_peer(c);
-	/* The worker has let go of it; its row is deleted a little later, by way of a stand-in. */
+	if (deleted) {
+		mailroom_drop(c);
+		return;
+	}
+	/* It was never attached; its row is deleted a little later, by way of a stand-in. */
 	c->gone = true;
 	mailroom_close_ends(c);
 	c->silent_since = stash__now_ns() - MAILROOM_GRACE_NS;

@@ -287,7 +287,7 @@ void mailroom_peer_gone(struct peer *);
 /* Attaches all channels of a worker to its incarnation that was just let go. */
 void mailroom_attach_all(struct life *);
 void mailroom_detached(struct life *, const uint8_t id[STASH__ID]);
-void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text);
+void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text, bool deleted);
 /* What the keeper had; a row that only the slot has. */
 int mailroom_restore(
     struct server *, struct worker *, const uint8_t id[STASH__ID], uint32_t uid, uint32_t pid, int memfd, int bell);

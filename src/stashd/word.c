@@ -101,9 +101,11 @@ on_refused(struct life *l, struct mail *m)
 	const uint8_t *id = read_id(m);
 	int error = (int)stash__view_range(&m->view, INT32_MIN, -1);
 	const char *text = stash_view_text(&m->view);
+	/* An older library's worker leaves the row to us. */
+	bool deleted = stash_view_end(&m->view) < 0 && stash_view_int(&m->view) != 0;
 
 	if (id != NULL && stash_view_end(&m->view) == 0)
-		mailroom_refused(l, id, error, text);
+		mailroom_refused(l, id, error, text, deleted);
 }
 
 static void

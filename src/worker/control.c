@@ -482,7 +482,7 @@ stash__control_detached(struct stash_worker *w, const uint8_t id[STASH__ID])
 }
 
 void
-stash__control_refused(struct stash_worker *w, const uint8_t id[STASH__ID], int error, const char *text)
+stash__control_refused(struct stash_worker *w, const uint8_t id[STASH__ID], int error, const char *text, bool deleted)
 {
 	char copy[STASH__ERRMSG_MAX];
 	struct stash_buf *out;
@@ -492,6 +492,7 @@ stash__control_refused(struct stash_worker *w, const uint8_t id[STASH__ID], int 
 	(void)stash_buf_add_bytes(out, id, STASH__ID);
 	(void)stash_buf_add_int(out, error);
 	(void)stash_buf_add_text(out, copy);
+	(void)stash_buf_add_int(out, deleted);
 	(void)say(w);
 }
 

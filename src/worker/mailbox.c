@@ -113,6 +113,7 @@ free_mailbox(struct stash_worker *w, struct mailbox *mb)
 	stash__channel_unmap(&mb->channel);
 	if (mb->bell >= 0)
 		close(mb->bell);
+	free(mb->why);
 	free(mb);
 }
 
@@ -126,7 +127,7 @@ refuse_offer(struct stash_worker *w, const struct offer *o, int error)
 {
 	if (error == STASH_E_NOMEM || error == STASH_E_SYSTEM)
 		return error;
-	stash__control_refused(w, o->id, error, stash_errmsg());
+	stash__control_refused(w, o->id, error, stash_errmsg(), false);
 	return STASH_OK;
 }
 
@@ -244,13 +245,13 @@ stash__mailbox_ready(const struct mailbox *mb)
 }
 
 /* A channel whose client breaks the rules; the reason is the thread's message.  It is let go of after this batch, since
- * earlier messages of it may be in hand. */
+ * earlier messages of it may be in hand; with an entry of its own, since nobody else knows how far it got. */
 static void
-refuse(struct stash_worker *w, struct mailbox *mb, int error)
+refuse(struct stash_worker *w, struct mailbox *mb)
 {
 	w->leaving += !mb->gone;
 	mb->broken = true;
-	stash__control_refused(w, mb->channel.id, error, stash_errmsg());
+	mb->why = strdup(stash_errmsg());
 }
 
 int
@@ -267,7 +268,7 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 	else
 		result = stash__request_read(&mb->channel, &head, mb->req_count, &w->copy, &w->message);
 	if (result < 0)
-		refuse(w, mb, result);
+		refuse(w, mb);
 	/* 0: a client took back what it had sent, between two looks. */
 	if (result <= 0)
 		return 0;
@@ -297,7 +298,7 @@ stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number
 	    ((mb == w->from && number == w->message.head.number) || !stash__reply_sane(&mb->channel, mb->rep_tail))) {
 		(void)stash__fail(
 		    STASH_E_PROTO, "the other side broke the channel's rules: the room for a reply is gone");
-		refuse(w, mb, STASH_E_PROTO);
+		refuse(w, mb);
 		return STASH_OK;
 	}
 	if (result < 0)
@@ -316,9 +317,9 @@ stash__mailbox_reap(struct stash_worker *w)
 
 	for (size_t i = 0; w->leaving > 0 && i < w->nmailboxes && n < REAP_MAX; i++) {
 		struct mailbox *mb = w->mailboxes[i];
-		if (mb->broken)
-			n++;
-		if (!mb->gone || mb->deleting || mb->broken || stash__request_waits(&mb->channel, mb->req_head))
+		if (mb->deleting || (!mb->gone && !mb->broken))
+			continue;
+		if (!mb->broken && stash__request_waits(&mb->channel, mb->req_head))
 			continue;
 		mb->deleting = true;
 		touch(w, mb);
@@ -351,11 +352,14 @@ stash__mailbox_sweep(struct stash_worker *w)
 		return;
 	for (size_t i = 0; i < w->nmailboxes; i++) {
 		struct mailbox *mb = w->mailboxes[i];
-		if (!mb->deleting && !mb->broken) {
+		if (!mb->deleting) {
 			w->mailboxes[kept++] = mb;
 			continue;
 		}
-		if (mb->deleting)
+		if (mb->broken)
+			stash__control_refused(w, mb->channel.id, STASH_E_PROTO,
+			    mb->why != NULL ? mb->why : "the other side broke the channel's rules", true);
+		else
 			stash__control_detached(w, mb->channel.id);
 		w->leaving--;
 		forget(w, mb);

@@ -45,6 +45,7 @@ struct mailbox {
 	bool gone;     /* the client is dead: replies are dropped, the row goes at the end */
 	bool deleting; /* the row's end is in an entry */
 	bool broken;   /* it broke the rules: refused when this batch is out */
+	char *why;     /* how; NULL: no memory */
 	bool touched;  /* in this batch */
 	/* how far this incarnation has come; published only when it is safe */
 	uint64_t req_head, req_count;
@@ -393,7 +394,9 @@ int stash__control_fields(
 int stash__control_move(struct stash_worker *);
 int stash__control_read(struct stash_worker *); /* all that is there; never blocks */
 void stash__control_detached(struct stash_worker *, const uint8_t id[STASH__ID]);
-void stash__control_refused(struct stash_worker *, const uint8_t id[STASH__ID], int error, const char *text);
+/* deleted: an entry has taken its row away. */
+void stash__control_refused(
+    struct stash_worker *, const uint8_t id[STASH__ID], int error, const char *text, bool deleted);
 void stash__control_log(struct stash_worker *, int priority, const char *line);
 
 /* ---- names.c ---- */
