@@ -465,7 +465,7 @@ compare_sizes(const struct sizes *a, const struct sizes *b, unsigned filling)
 START_TEST(test_crashes)
 {
 	enum { WORKERS = 40, WARM = 15, FULL_LOG = 4 * STORE_EVENT_RING };
-	/* The long one begins when the event log has been full for a while, and its pages are as full as they will be. */
+	/* The long one begins when the event log was full for a while, and its pages are as full as they will be. */
 	unsigned warmth = is_long() ? WARM + FULL_LOG / WORKERS : WARM;
 	unsigned rounds = is_long() ? 100000 / WORKERS : 2000 / WORKERS, round = 0;
 	struct t_stashd d = { 0 };

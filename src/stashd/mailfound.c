@@ -41,9 +41,8 @@ mailroom_row(struct worker *w, const uint8_t id[STASH__ID], uint32_t place, uint
 	c->placed = true;
 }
 
-/* Its row is deleted a little later, by way of a stand-in. */
-static void
-close_marked(struct channel *c)
+void
+mailroom_close_marked(struct channel *c)
 {
 	c->gone = true;
 	mailroom_close_ends(c);
@@ -68,7 +67,7 @@ check_way(struct channel *c)
 	} else if (!c->placed) {
 		mailroom_drop(c);
 	} else {
-		close_marked(c);
+		mailroom_close_marked(c);
 	}
 }
 
@@ -94,7 +93,7 @@ mailroom_rows_known(struct worker *w)
 		if (c->way != NULL)
 			check_way(c);
 		else if (c->placed && is_marked(c))
-			close_marked(c);
+			mailroom_close_marked(c);
 		/* Its row was deleted, and nobody had time to note it. */
 		else if (!c->placed && c->peer == NULL && !c->wanted)
 			mailroom_drop(c);

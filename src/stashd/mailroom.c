@@ -298,14 +298,10 @@ mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const c
 	stash__log(LOG_WARNING, "%s: a channel of process %u is closed: %s", l->worker->name, c->pid, text);
 	mailroom_tell_down(c, error, text);
 	leave_peer(c);
-	if (deleted) {
+	if (deleted)
 		mailroom_drop(c);
-		return;
-	}
-	/* It was never attached; its row is deleted a little later, by way of a stand-in. */
-	c->gone = true;
-	mailroom_close_ends(c);
-	c->silent_since = stash__now_ns() - MAILROOM_GRACE_NS;
+	else /* it was never attached */
+		mailroom_close_marked(c);
 }
 
 /* ---- to the client ---- */

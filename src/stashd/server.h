@@ -287,6 +287,8 @@ void mailroom_peer_gone(struct peer *);
 /* Attaches all channels of a worker to its incarnation that was just let go. */
 void mailroom_attach_all(struct life *);
 void mailroom_detached(struct life *, const uint8_t id[STASH__ID]);
+/* Its row is deleted a little later, by way of a stand-in. */
+void mailroom_close_marked(struct channel *);
 void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text, bool deleted);
 /* What the keeper had; a row that only the slot has. */
 int mailroom_restore(

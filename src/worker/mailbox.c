@@ -23,6 +23,44 @@ stash__mailbox_find(const struct stash_worker *w, const uint8_t id[STASH__ID])
 	return NULL;
 }
 
+/* ---- rows that are deleted ---- */
+
+/* A supervisor that looks into the base before that entry is folded may offer it again, and another one later. */
+static bool
+is_deleted(const struct stash_worker *w, const uint8_t id[STASH__ID])
+{
+	for (size_t i = 0; i < w->ndeleted; i++)
+		if (memcmp(w->deleted[i].id, id, STASH__ID) == 0)
+			return true;
+	return false;
+}
+
+/* By the last entry.  Those of folded ones are in no base any more. */
+static void
+note_deleted(struct stash_worker *w, const struct mailbox *mb)
+{
+	uint64_t head = atomic_load_explicit(&w->in.page->out_head, memory_order_acquire);
+	struct stash__row *row = mb->place < w->base->nrows ?
+	    (struct stash__row *)(uintptr_t)&stash__base_rows(w->base)[mb->place] :
+	    NULL;
+	struct deleted *more;
+	size_t kept = 0;
+
+	if (row != NULL && memcmp(row->id, mb->channel.id, STASH__ID) == 0)
+		memset(row, 0, sizeof *row);
+	for (size_t i = 0; i < w->ndeleted; i++)
+		if (w->deleted[i].tail > head)
+			w->deleted[kept++] = w->deleted[i];
+	w->ndeleted = kept;
+	more = reallocarray(w->deleted, kept + 1, sizeof *more);
+	if (more == NULL)
+		return; /* then it is offered in vain, if at all */
+	w->deleted = more;
+	memcpy(more[kept].id, mb->channel.id, STASH__ID);
+	more[kept].tail = atomic_load_explicit(&w->out.page->out_tail, memory_order_relaxed);
+	w->ndeleted++;
+}
+
 /* ---- attach ---- */
 
 static int
@@ -136,8 +174,15 @@ stash__mailbox_attach(struct stash_worker *w, const struct offer *o)
 {
 	struct stash__row row = { .used = 0 };
 	struct mailbox *mb = NULL;
-	int result = find_row(w, o->place, o->id, &row);
+	int result;
 
+	if (is_deleted(w, o->id)) {
+		if (o->bell >= 0)
+			close(o->bell);
+		stash__control_detached(w, o->id);
+		return STASH_OK;
+	}
+	result = find_row(w, o->place, o->id, &row);
 	if (result == STASH_OK && (mb = calloc(1, sizeof *mb)) == NULL)
 		result = stash__fail(STASH_E_NOMEM, "no memory for a channel");
 	if (mb == NULL) {
@@ -356,6 +401,7 @@ stash__mailbox_sweep(struct stash_worker *w)
 			w->mailboxes[kept++] = mb;
 			continue;
 		}
+		note_deleted(w, mb);
 		if (mb->broken)
 			stash__control_refused(w, mb->channel.id, STASH_E_PROTO,
 			    mb->why != NULL ? mb->why : "the other side broke the channel's rules", true);
@@ -374,6 +420,7 @@ stash__mailbox_free_all(struct stash_worker *w)
 	for (size_t i = 0; i < w->nmailboxes; i++)
 		free_mailbox(w, w->mailboxes[i]);
 	free(w->mailboxes);
+	free(w->deleted);
 	free(w->touched);
 	free(w->positions);
 	free(w->pending);

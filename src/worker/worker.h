@@ -185,7 +185,12 @@ struct stash_worker {
 
 	struct mailbox **mailboxes;
 	size_t nmailboxes, room_mailboxes, turn;
-	size_t leaving;		  /* of these, gone or broken */
+	size_t leaving; /* of these, gone or broken */
+	struct deleted {
+		uint8_t id[STASH__ID];
+		uint64_t tail; /* behind the entry that says so */
+	} * deleted;	       /* rows that are perhaps still in the base */
+	size_t ndeleted;
 	struct mailbox **touched; /* those with a position in the entry to come */
 	size_t ntouched;
 	struct mailbox *last;	    /* the mailbox served last */
