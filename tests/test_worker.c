@@ -88,67 +88,28 @@ static const struct stash_behaviour counting = STASH_BEHAVIOUR(.name = "counting
 
 /* ---- a client of few words ---- */
 
-struct caller {
-	struct t_world *t;
-	struct stash__channel *c;
-	unsigned channel;
-	uint64_t tail, count, head;
-	struct stash__copy copy;
-	struct stash__message m;
-};
-
 static void
-caller_open(struct caller *a, struct t_world *t, unsigned channel)
+ask(struct t_caller *a, const char *tag)
 {
-	*a = (struct caller){ .t = t, .channel = channel, .c = &t->channels[channel] };
-}
-
-static uint64_t
-ask(struct caller *a, const char *tag)
-{
-	ck_assert_int_eq(stash__request_write(a->c, &a->tail, ++a->count, STASH_MSG_CALL, tag, NULL, 0, INT64_MAX), 0);
-	stash__request_publish(a->c, a->tail);
-	stash__bell_wake(&a->t->bell_page->asleep, a->t->bell);
-	return a->count;
+	(void)t_caller_ask(a, tag, "");
 }
 
 static void
-answer(struct caller *a)
+expect(struct t_caller *a, const char *tag, const char *text)
 {
-	int got = 0;
-
-	for (int64_t until = stash__now_ns() + 20 * STASH__NS_PER_S; got == 0;) {
-		stash__bell_doze(&a->c->page->client_asleep);
-		got = stash__reply_read(a->c, &a->head, &a->copy, &a->m);
-		ck_assert_int_ge(got, 0);
-		ck_assert_msg(got > 0 || stash__now_ns() < until, "no answer");
-		if (got == 0)
-			(void)stash__bell_poll(a->t->bells[a->channel], -1, -1, stash__now_ns() + STASH__NS_PER_S);
-		stash__bell_rise(&a->c->page->client_asleep);
-	}
-}
-
-static void
-expect(struct caller *a, const char *tag, const char *text)
-{
-	uint64_t number = ask(a, tag);
-
-	answer(a);
-	ck_assert_uint_eq(a->m.head.number, number);
-	ck_assert_int_eq(a->m.head.code, STASH_OK);
-	ck_assert_str_eq((const char *)a->m.data, text);
+	t_caller_expect(a, tag, "", STASH_OK, text);
 }
 
 /* ---- tests ---- */
 
 static struct t_world t;
-static struct caller a;
+static struct t_caller a;
 
 static void
 open_world(void)
 {
 	t_world_open(&t, sizeof(struct counter));
-	caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
 }
 
 static void
@@ -158,7 +119,7 @@ close_world(int sig)
 		ck_assert_int_eq(kill(t.pid, sig), 0);
 		(void)t_world_wait(&t);
 	}
-	stash__copy_free(&a.copy);
+	t_caller_close(&a);
 	t_world_close(&t);
 }
 
@@ -170,8 +131,8 @@ START_TEST(test_answers)
 	expect(&a, "next", "100");
 	expect(&a, "next", "101");
 	expect(&a, "get", "102 0");
-	(void)ask(&a, "refuse");
-	answer(&a);
+	ask(&a, "refuse");
+	t_caller_answer(&a);
 	ck_assert_int_eq(a.m.head.code, STASH_E_APP);
 	ck_assert_int_eq(a.m.head.app_code, 42);
 	ck_assert_str_eq((const char *)a.m.data, "not today");
@@ -205,9 +166,9 @@ START_TEST(test_failed_callback_leaves_nothing)
 	t_world_start(&t, &counting, false);
 	/* In one batch or in three: the first call counts, the second fails, the third waits for the next
 	 * incarnation. */
-	(void)ask(&a, "next");
-	(void)ask(&a, "half");
-	(void)ask(&a, "get");
+	ask(&a, "next");
+	ask(&a, "half");
+	ask(&a, "get");
 	status = t_world_wait(&t);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 	ck_assert_int_eq(t.out.box->crash.present, 2);
@@ -215,17 +176,17 @@ START_TEST(test_failed_callback_leaves_nothing)
 	ck_assert_uint_eq(STASH__HAND_NUMBER(t.out.box->in_hand), 2);
 	ck_assert_uint_eq(STASH__HAND_INCARNATION(t.out.box->in_hand), 1);
 	ck_assert_uint_eq(t.rows[0].req_count, 1);
-	answer(&a);
+	t_caller_answer(&a);
 	ck_assert_str_eq((const char *)a.m.data, "100");
 	ck_assert(!stash__reply_waits(a.c, a.head));
 	/* The next one finds the verdict in its row. */
 	t.rows[0].aside = 2;
 	t_world_channel(&t, STASH__RING_MIN);
 	t_world_start(&t, &counting, false);
-	answer(&a);
+	t_caller_answer(&a);
 	ck_assert_uint_eq(a.m.head.number, 2);
 	ck_assert_int_eq(a.m.head.code, STASH_E_CRASHED);
-	answer(&a);
+	t_caller_answer(&a);
 	ck_assert_str_eq((const char *)a.m.data, "101 0");
 	close_world(SIGTERM);
 }
@@ -237,7 +198,7 @@ START_TEST(test_crash_is_recorded)
 
 	open_world();
 	t_world_start(&t, &counting, false);
-	(void)ask(&a, "abort");
+	ask(&a, "abort");
 	status = t_world_wait(&t);
 	ck_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 	ck_assert_int_eq(t.out.box->crash.present, 1);
@@ -253,7 +214,7 @@ START_TEST(test_attempt_counts)
 {
 	open_world();
 	t_world_start(&t, &counting, false);
-	(void)ask(&a, "kill");
+	ask(&a, "kill");
 	(void)t_world_wait(&t);
 	/* As retire does it: the same message again. */
 	t.base.again_place = 0;
@@ -275,8 +236,8 @@ START_TEST(test_timer_and_post)
 	expect(&a, "timer", "");
 	expect(&a, "post", "");
 	for (int64_t until = stash__now_ns() + 10 * STASH__NS_PER_S;;) {
-		(void)ask(&a, "get");
-		answer(&a);
+		ask(&a, "get");
+		t_caller_answer(&a);
 		if (strcmp((const char *)a.m.data, "100 2") == 0)
 			break;
 		ck_assert_msg(stash__now_ns() < until, "%s", (const char *)a.m.data);
@@ -292,7 +253,7 @@ START_TEST(test_stop_by_callback)
 	open_world();
 	t_world_start(&t, &counting, false);
 	expect(&a, "next", "100");
-	(void)ask(&a, "stop");
+	ask(&a, "stop");
 	status = t_world_wait(&t);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	ck_assert_uint_eq(t.out.box->asked, 1);
@@ -308,8 +269,8 @@ START_TEST(test_disk_waits)
 	atomic_store(&t.no_disk, true);
 	t_world_start(&t, &counting, false);
 	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
-	(void)ask(&a, "next");
-	(void)ask(&a, "get");
+	ask(&a, "next");
+	ask(&a, "get");
 	/* It has handled them when the slot says so; nothing is published yet. */
 	for (int64_t until = stash__now_ns() + 10 * STASH__NS_PER_S;;) {
 		t_world_fold(&t);
@@ -321,9 +282,9 @@ START_TEST(test_disk_waits)
 	atomic_store(&t.no_disk, false);
 	atomic_store(&t.in.page->durable, t.base.changed);
 	stash__bell_wake(&t.bell_page->asleep, t.bell);
-	answer(&a);
+	t_caller_answer(&a);
 	ck_assert_str_eq((const char *)a.m.data, "100");
-	answer(&a);
+	t_caller_answer(&a);
 	ck_assert_str_eq((const char *)a.m.data, "101 0");
 	close_world(SIGTERM);
 }
@@ -352,20 +313,55 @@ END_TEST
 START_TEST(test_gone_client_loses_its_row)
 {
 	struct stash_view v;
-	struct caller b;
+	struct t_caller b;
 
 	open_world();
-	caller_open(&b, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_caller_open(&b, &t, t_world_channel(&t, STASH__RING_MIN));
 	t_world_start(&t, &counting, false);
 	expect(&b, "next", "100");
-	(void)ask(&b, "next");
+	ask(&b, "next");
 	t_world_say_gone(&t, b.channel);
 	t_world_expect(&t, STASH__W_DETACHED, &v);
 	t_world_fold(&t);
 	ck_assert_uint_eq(t.rows[b.channel].used, 0);
 	expect(&a, "next", "102");
-	stash__copy_free(&b.copy);
+	t_caller_close(&b);
 	close_world(SIGTERM);
+}
+END_TEST
+
+/* Offered again, before the entry that deleted its row is folded and after that: it is deleted once. */
+START_TEST(test_deleted_row_is_offered_again)
+{
+	struct stash_view v;
+	struct t_caller b;
+
+	open_world();
+	t_caller_open(&b, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_world_start(&t, &counting, false);
+	expect(&a, "next", "100");
+	t_world_fold(&t);
+	atomic_store(&t.hold, true);
+	t_world_say_gone(&t, b.channel);
+	t_world_expect(&t, STASH__W_DETACHED, &v);
+	t_world_attach(&t, b.channel, true);
+	t_world_expect(&t, STASH__W_DETACHED, &v);
+	atomic_store(&t.hold, false);
+	t_world_fold(&t);
+	ck_assert_uint_eq(t.rows[b.channel].used, 0);
+	/* Another one's deletion: the first is forgotten by then. */
+	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_world_attach(&t, a.channel, false);
+	expect(&a, "next", "101");
+	t_world_say_gone(&t, 0);
+	t_world_expect(&t, STASH__W_DETACHED, &v);
+	t_world_fold(&t);
+	t_world_attach(&t, b.channel, true);
+	t_world_expect(&t, STASH__W_REFUSED, &v);
+	expect(&a, "next", "102");
+	t_caller_close(&b);
+	close_world(SIGTERM);
+	ck_assert_uint_eq(t.broken, 0);
 }
 END_TEST
 
@@ -391,11 +387,11 @@ END_TEST
 START_TEST(test_broken_ring_is_refused)
 {
 	struct stash_view v;
-	struct caller b;
+	struct t_caller b;
 	size_t id_len;
 
 	open_world();
-	caller_open(&b, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_caller_open(&b, &t, t_world_channel(&t, STASH__RING_MIN));
 	t_world_start(&t, &counting, false);
 	expect(&b, "next", "100");
 	atomic_store(&b.c->page->req_tail, b.tail + STASH__RING_MIN * 2);
@@ -410,7 +406,7 @@ START_TEST(test_broken_ring_is_refused)
 	t_world_fold(&t);
 	ck_assert_uint_eq(t.rows[b.channel].used, 0);
 	expect(&a, "next", "101");
-	stash__copy_free(&b.copy);
+	t_caller_close(&b);
 	close_world(SIGTERM);
 }
 END_TEST
@@ -420,15 +416,15 @@ END_TEST
 START_TEST(test_tail_goes_back)
 {
 	enum { FLIPS = 20000 };
-	struct caller liars[T_CHANNELS - 1];
+	struct t_caller liars[T_CHANNELS - 1];
 
 	open_world();
 	for (int i = 0; i < T_CHANNELS - 1; i++)
-		caller_open(&liars[i], &t, t_world_channel(&t, STASH__RING_MIN));
+		t_caller_open(&liars[i], &t, t_world_channel(&t, STASH__RING_MIN));
 	t_world_start(&t, &counting, false);
 	expect(&a, "next", "100");
 	for (int i = 0; i < T_CHANNELS - 1; i++) {
-		struct caller *l = &liars[i];
+		struct t_caller *l = &liars[i];
 		_Atomic uint64_t *tail = &l->c->page->req_tail;
 
 		ck_assert_int_eq(stash__request_write(l->c, &l->tail, 1, STASH_MSG_CALL, "get", NULL, 0, INT64_MAX), 0);
@@ -451,8 +447,8 @@ fill_ring(int calls)
 {
 	atomic_store(&t.hold, true);
 	for (int i = 0; i < calls; i++) {
-		(void)ask(&a, "next");
-		answer(&a);
+		ask(&a, "next");
+		t_caller_answer(&a);
 	}
 	atomic_store(&t.hold, false);
 	t_world_fold(&t);
@@ -471,8 +467,8 @@ START_TEST(test_ring_grows_with_traffic)
 	t_world_grow(&t);
 	/* Nobody waited for it; with some entry after it has heard of it, the worker moves over. */
 	for (int64_t until = stash__now_ns() + 10 * STASH__NS_PER_S; t.out.ring_bytes == STASH__ENTRIES_MIN; calls++) {
-		(void)ask(&a, "next");
-		answer(&a);
+		ask(&a, "next");
+		t_caller_answer(&a);
 		t_world_fold(&t);
 		ck_assert(stash__now_ns() < until);
 	}
@@ -553,6 +549,7 @@ suite(void)
 	tcase_add_test(c, test_disk_waits);
 	tcase_add_test(c, test_state_of_another_layout);
 	tcase_add_test(c, test_gone_client_loses_its_row);
+	tcase_add_test(c, test_deleted_row_is_offered_again);
 	tcase_add_test(c, test_many_clients_go_at_once);
 	tcase_add_test(c, test_broken_ring_is_refused);
 	tcase_add_loop_test(c, test_tail_goes_back, 0, 5); /* it takes some luck to come between */

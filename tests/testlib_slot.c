@@ -29,6 +29,16 @@ static unsigned char wire[STASH__WIRE_MAX];
 /* Check's assertions write a file each time; this one only when it fails. */
 #define SURE(cond) ((cond) ? (void)0 : ck_abort_msg("folding: %s", #cond))
 
+/* Frames and bytes go on together, as the stash wants it. */
+static bool
+moves(uint64_t bytes, uint64_t count, uint64_t was_bytes, uint64_t was_count)
+{
+	uint64_t more = bytes - was_bytes, frames = count - was_count;
+
+	return bytes >= was_bytes && count >= was_count &&
+	    (frames == 0 ? more == 0 : more / sizeof(struct stash__frame) >= frames);
+}
+
 /* One entry; called with the lock held. */
 static void
 apply(struct t_world *t, const struct stash__entry_view *v)
@@ -41,8 +51,8 @@ apply(struct t_world *t, const struct stash__entry_view *v)
 		const struct stash__position *p = &v->positions[i];
 		struct stash__row *row = &t->rows[p->place];
 		SURE(p->place < t->base.nrows);
-		SURE(p->req_count >= row->req_count);
-		SURE(p->rep_bytes >= row->rep_bytes);
+		t->broken += row->used == 0 || !moves(p->req_bytes, p->req_count, row->req_bytes, row->req_count) ||
+		    !moves(p->rep_bytes, p->rep_count, row->rep_bytes, row->rep_count);
 		row->req_bytes = p->req_bytes;
 		row->req_count = p->req_count;
 		row->rep_bytes = p->rep_bytes;
