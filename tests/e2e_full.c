@@ -303,6 +303,7 @@ START_TEST(test_run_directory_full)
 	/* The state is about to outgrow its slot: its worker's callers are told, and nobody else's. */
 	work_until_full(c, false);
 	t_expect_error(c, "kv", "get", "k0", STASH_E_FULL);
+	t_wait_output(&d.proc, "kv: the run directory has no room", 5000);
 	before = known.numbers;
 	for (int i = 0; i < 20; i++) {
 		char text[24];
@@ -313,6 +314,7 @@ START_TEST(test_run_directory_full)
 	ck_assert_int_eq(known.numbers, before + 20);
 	make_room(t_run_dir());
 	ck_assert(t_wait_for(works_again, c, 20000));
+	t_wait_output(&d.proc, "kv: there is room again", 5000);
 	check_all(c);
 	stash_client_close(c);
 	t_stashd_stop(&d, 20000);

@@ -6,6 +6,7 @@
  * made a state that can't be committed.
  */
 #include <stdlib.h>
+#include <syslog.h>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -43,35 +44,53 @@ holds(const struct stash_worker *w, uint64_t image)
 	return stash__base_bytes(rows, image) <= (now < other ? now : other) && ring_for(w, image) == 0;
 }
 
-/* With as much again by half, since what a slot outgrows stays in its file. */
-static uint64_t
-and_half(uint64_t image)
-{
-	return image + image / 2 < STASH_STATE_MAX ? image + image / 2 : STASH_STATE_MAX;
-}
-
 static int
 grow(struct stash_worker *w, uint64_t image)
 {
 	return holds(w, image) ? STASH_OK : stash__control_grow(w, image, ring_for(w, image));
 }
 
-/* By how much the next one may be larger: by a quarter, or by twice as much as it ever was at once. */
 static uint64_t
-margin(const struct stash_worker *w, uint64_t image)
+plus(uint64_t image, uint64_t more)
 {
-	uint64_t more = image / 4 > 2 * w->step ? image / 4 : 2 * w->step;
+	return image + more < STASH_STATE_MAX ? image + more : STASH_STATE_MAX;
+}
 
-	return image + more < STASH_STATE_MAX ? more : STASH_STATE_MAX - image;
+/* What the next one may need: a quarter more, or twice as much as it ever grew at once. */
+static uint64_t
+next_image(const struct stash_worker *w)
+{
+	return plus(w->image_len, w->image_len / 4 > 2 * w->step ? w->image_len / 4 : 2 * w->step);
+}
+
+/* What is asked for: by half more at least, since what a slot outgrows stays in its file. */
+static uint64_t
+wanted(const struct stash_worker *w)
+{
+	uint64_t next = next_image(w), half = plus(w->image_len, w->image_len / 2);
+
+	return half > next ? half : next;
+}
+
+static bool
+may_outgrow(const struct stash_worker *w)
+{
+	return w->behaviour->encode != NULL && !holds(w, next_image(w));
 }
 
 static void
-tell_clients(struct stash_worker *w, bool none)
+set_no_room(struct stash_worker *w, bool none)
 {
+	if (none == w->no_room)
+		return;
 	w->no_room = none;
-	w->tight = none && !holds(w, w->image_len + margin(w, w->image_len));
 	for (size_t i = 0; i < w->nmailboxes; i++)
 		stash__room_mark(w, w->mailboxes[i]);
+	if (none)
+		stash__control_log(w, LOG_WARNING,
+		    "the run directory has no room for the state to grow: calls are refused until it has");
+	else
+		stash__control_log(w, LOG_NOTICE, "there is room again for the state to grow");
 }
 
 void
@@ -80,32 +99,27 @@ stash__room_mark(const struct stash_worker *w, struct mailbox *mb)
 	atomic_store_explicit(&mb->channel.page->full, w->no_room ? STASH__FULL : 0, memory_order_relaxed);
 }
 
-/* As much as there is, which is enough for now. */
+/* Waits for what is wanted, or makes do with what there is. */
 static int
-make_do(struct stash_worker *w, uint64_t image)
+grow_ahead(struct stash_worker *w)
 {
-	int result = grow(w, image);
+	int result = grow(w, wanted(w));
 
+	if (result != STASH_E_FULL)
+		return result;
+	result = grow(w, w->image_len);
 	if (result < 0)
 		return result;
-	w->ahead = and_half(image);
 	w->asked_room = w->now;
-	tell_clients(w, true);
+	set_no_room(w, true);
 	return STASH_OK;
 }
 
 int
 stash__room_begin(struct stash_worker *w)
 {
-	bool grows = w->behaviour->encode != NULL;
-	uint64_t image = grows ? w->base->image_len : w->behaviour->state_size;
-	int result;
-
-	w->image_len = image;
-	if (!grows || holds(w, image + margin(w, image)))
-		return grow(w, image);
-	result = grow(w, and_half(image));
-	return result == STASH_E_FULL ? make_do(w, image) : result;
+	w->image_len = w->behaviour->encode != NULL ? w->base->image_len : w->behaviour->state_size;
+	return may_outgrow(w) ? grow_ahead(w) : grow(w, w->image_len);
 }
 
 /* ---- ahead ---- */
@@ -115,21 +129,13 @@ take_answer(struct stash_worker *w)
 {
 	int result = stash__control_move(w);
 
-	if (result == STASH_E_FULL) {
-		/* A larger ring would have been better, and isn't needed. */
-		if (w->ahead == 0)
-			w->ring_refused = w->now;
-		else
-			w->asked_room = w->now;
-		if (w->ahead != 0 && !w->no_room)
-			tell_clients(w, true);
-		return STASH_OK;
-	}
-	if (result < 0)
+	if (result < 0 && result != STASH_E_FULL)
 		return result;
-	w->ahead = 0;
-	if (w->no_room)
-		tell_clients(w, false);
+	if (result == STASH_E_FULL && !may_outgrow(w)) /* a larger ring would have been better, and isn't needed */
+		w->ring_refused = w->now;
+	else if (result == STASH_E_FULL)
+		w->asked_room = w->now;
+	set_no_room(w, may_outgrow(w) && (w->no_room || result == STASH_E_FULL));
 	return STASH_OK;
 }
 
@@ -138,7 +144,7 @@ stash__room_tend(struct stash_worker *w)
 {
 	if (w->grown)
 		return take_answer(w);
-	return w->no_room ? stash__control_ask_room(w, w->ahead, ring_for(w, w->ahead)) : STASH_OK;
+	return w->no_room ? stash__control_ask_room(w, wanted(w), ring_for(w, wanted(w))) : STASH_OK;
 }
 
 int64_t
@@ -156,14 +162,12 @@ has_answer(struct stash_worker *w)
 /* Clients are to know before they have the answers to this batch, so the stash's is waited for a little; but not for a
  * stash that doesn't answer: there is room yet. */
 static int
-ask_ahead(struct stash_worker *w, uint64_t image)
+ask_ahead(struct stash_worker *w)
 {
 	int64_t until = stash__now_ns() + AHEAD;
 	bool asks = w->asked_room == 0;
-	int result;
+	int result = stash__control_ask_room(w, wanted(w), ring_for(w, wanted(w)));
 
-	w->ahead = image;
-	result = stash__control_ask_room(w, image, ring_for(w, image));
 	while (result >= 0 && asks && !w->grown && !w->closing && stash__now_ns() < until)
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, until, has_answer);
 	return result < 0 || !w->grown ? result : take_answer(w);
@@ -172,28 +176,16 @@ ask_ahead(struct stash_worker *w, uint64_t image)
 int
 stash__room_for(struct stash_worker *w, uint64_t image)
 {
-	uint64_t more, want;
-	int result;
-
 	/* The first one is no step. */
 	if (w->image_len > 0 && image > w->image_len && image - w->image_len > w->step)
 		w->step = image - w->image_len;
 	w->image_len = image;
-	if (image <= w->looked)
-		return STASH_OK;
-	more = margin(w, image);
-	want = and_half(image) > image + more ? and_half(image) : image + more;
-	if (!holds(w, image)) {
-		result = grow(w, want);
-		return result == STASH_E_FULL ? make_do(w, image) : result;
-	}
-	w->tight = w->no_room && !holds(w, image + more);
-	if (w->no_room)
-		return STASH_OK;
-	w->looked = holds(w, image + more) ? image + more / 4 : 0;
-	if (w->looked != 0)
-		return STASH_OK;
-	return ask_ahead(w, want);
+	if (!holds(w, image))
+		return grow_ahead(w);
+	if (may_outgrow(w))
+		return w->no_room ? STASH_OK : ask_ahead(w);
+	set_no_room(w, false);
+	return STASH_OK;
 }
 
 /* ---- in the ring ---- */

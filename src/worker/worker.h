@@ -150,6 +150,12 @@ struct start {
 	int argc;
 };
 
+/* A row that an entry has deleted. */
+struct deleted {
+	uint8_t id[STASH__ID];
+	uint64_t tail; /* behind that entry */
+};
+
 struct stash_worker {
 	const struct stash_behaviour *behaviour;
 	struct start start;
@@ -185,11 +191,8 @@ struct stash_worker {
 
 	struct mailbox **mailboxes;
 	size_t nmailboxes, room_mailboxes, turn;
-	size_t leaving; /* of these, gone or broken */
-	struct deleted {
-		uint8_t id[STASH__ID];
-		uint64_t tail; /* behind the entry that says so */
-	} * deleted;	       /* rows that are perhaps still in the base */
+	size_t leaving;		 /* of these, gone or broken */
+	struct deleted *deleted; /* rows that are perhaps still in the base */
 	size_t ndeleted;
 	struct mailbox **touched; /* those with a position in the entry to come */
 	size_t ntouched;
@@ -258,10 +261,7 @@ struct stash_worker {
 	unsigned half_full; /* how often it was, since it grew last */
 	uint64_t image_len; /* of the last one */
 	uint64_t step;	    /* the most by which it grew */
-	uint64_t looked;    /* up to this length there is no need to ask ahead */
-	uint64_t ahead;	    /* the length that was asked for ahead; 0: none */
-	bool no_room;	    /* and there was none */
-	bool tight;	    /* and not for the next message either: they are left where they are */
+	bool no_room;	    /* for it to grow: clients are told, and messages left where they are */
 	bool grown;	    /* GROWN has come */
 	int grow_error;
 	char grow_why[200];
@@ -299,6 +299,7 @@ int stash__dispatch_init(struct stash_worker *);
 void stash__dispatch_terminate(struct stash_worker *, enum stash_reason);
 
 /* ---- state.c ---- */
+/* Memory for it. */
 int stash__state_allocate(struct stash_worker *);
 /* Takes over what the base has.  STASH_E_LAYOUT: there is no way from its layout; or the behaviour's error. */
 int stash__state_load(struct stash_worker *);
