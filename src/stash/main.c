@@ -83,12 +83,13 @@ lock(struct stash *s)
 	int64_t deadline = stash__deadline_ns(LOCK_MS);
 	int result;
 
-	do
+	do {
 		result = store_lock(s->options->dir, true, LOCK_STEP_MS, &s->lock_fd);
-	while (result == STASH_E_BUSY && !is_alone(s) && stash__now_ns() < deadline);
-	if (result != STASH_OK || !is_alone(s))
-		return result;
-	return stash__fail(STASH_E_DOWN, "the supervisor that made this stash process is gone");
+		if (is_alone(s))
+			return stash__fail(
+			    STASH_E_DOWN, "a stash process ends: its supervisor is gone, and the next one has another");
+	} while (result == STASH_E_BUSY && stash__now_ns() < deadline);
+	return result;
 }
 
 static int
@@ -270,13 +271,16 @@ stash__stash_main(const struct stash__stash_options *options)
 	stash__point_process("stash", NULL);
 	arm();
 	result = start(s);
-	stash__answer_hello(s, result);
+	if (result != STASH_E_DOWN)
+		stash__answer_hello(s, result);
 	if (result == STASH_OK)
 		result = stash__loop(s);
 	if (result == STASH_OK)
 		status = s->status_code;
-	else
-		stash__log(LOG_CRIT, "%s", stash_errmsg());
+	else if (result == STASH_E_DOWN)
+		status = STASH__STASH_ALONE;
+	if (result < 0)
+		stash__log(status == STASH__STASH_ALONE ? LOG_NOTICE : LOG_CRIT, "%s", stash_errmsg());
 	end(s);
 	return status;
 }
