@@ -195,6 +195,56 @@ count_each(void *arg, const struct store_backup *backup)
 	return 0;
 }
 
+/* What a killed one left goes with the next; not what somebody is making, nor what has another name. */
+START_TEST(leftovers_go_with_the_next)
+{
+	struct store *store = ts_open(NULL);
+	struct store_backup_file living;
+	char left[PATH_MAX];
+	uint8_t id[STORE_ID_LEN];
+
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	ts_good(store_backup_begin(&living, ts_dir(), t_path("to")));
+	snprintf(left, sizeof left, "%s/.stash-backup.killed", t_path("to"));
+	t_write_file(left, "half of it");
+	t_write_file(t_path("to/.stash"), "another's");
+	(void)make_backup(store, id);
+	ck_assert_int_ne(access(left, F_OK), 0);
+	ck_assert_int_eq(access(living.temporary, F_OK), 0);
+	ck_assert_int_eq(access(t_path("to/.stash"), F_OK), 0);
+	store_backup_abort(&living);
+	ck_assert_int_ne(access(living.temporary, F_OK), 0);
+	store_close(store);
+}
+END_TEST
+
+/* A link under the name that a list has while it is written: what it points to isn't touched. */
+START_TEST(planted_link_is_not_followed)
+{
+	struct store *store = ts_open(NULL);
+	struct store_backup backup;
+	uint8_t id[STORE_ID_LEN];
+	char link[PATH_MAX], *text;
+
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	backup = make_backup(store, id);
+	t_write_file(t_path("precious"), "of value");
+	snprintf(link, sizeof link, "%s/" STORE_BACKUP_LIST ".new", ts_dir());
+	ck_assert_int_eq(symlink(t_path("precious"), link), 0);
+	ts_bad(store_backup_note(ts_dir(), &backup), STASH_E_SYSTEM, "can't be written");
+	text = t_read_file(t_path("precious"), NULL);
+	ck_assert_str_eq(text, "of value");
+	free(text);
+	/* The link is gone, and the list is as it was. */
+	ts_good(store_backup_note(ts_dir(), &backup));
+	store_close(store);
+}
+END_TEST
+
 START_TEST(list_has_what_is_there)
 {
 	struct store *store = ts_open(NULL);
@@ -275,6 +325,8 @@ store_backup_suite(void)
 	tcase_add_test(tc, copies_are_whole_while_batches_go_on);
 	tcase_add_test(tc, copies_go_to_files_only);
 	tcase_add_test(tc, backup_says_what_it_is);
+	tcase_add_test(tc, leftovers_go_with_the_next);
+	tcase_add_test(tc, planted_link_is_not_followed);
 	tcase_add_test(tc, list_has_what_is_there);
 	tcase_add_test(tc, page_with_a_wrong_number_is_found);
 	return suite;

@@ -32,9 +32,10 @@ write_text(const char *temporary, store_text_fn *fn, const void *arg)
 			close(fd);
 		return error;
 	}
+	errno = 0;
 	fn(out, arg);
-	if (fflush(out) != 0 || fsync(fileno(out)) != 0)
-		error = errno;
+	if (fflush(out) != 0 || ferror(out) || fsync(fileno(out)) != 0)
+		error = errno != 0 ? errno : EIO;
 	if (fclose(out) != 0 && error == 0)
 		error = errno;
 	return error;
