@@ -271,13 +271,22 @@ answers(void *arg)
 	return r->up || is_over(&r->keeper);
 }
 
-/* The keeper has what it keeps of a tree that is up: the worker's process comes last, after supervisor and stash. */
+static bool
+has_three(const struct run *r)
+{
+	return scenario_fds(r->keeper.pid, "[pidfd]") == 3;
+}
+
+/* The keeper has what it keeps of a tree that is up: the worker's process comes last, after supervisor and stash.  They
+ * are looked for before and behind the count, since a stash that has just died has its descriptors there, too. */
 static bool
 is_kept(void *arg)
 {
 	struct run *r = arg;
+	bool before = has_three(r);
 
-	return is_over(&r->keeper) || scenario_fds(r->keeper.pid, "[pidfd]") == 3;
+	r->keeper_fds = scenario_fds(r->keeper.pid, NULL);
+	return is_over(&r->keeper) || (before && has_three(r));
 }
 
 static void
@@ -406,7 +415,8 @@ scenario_run(struct scenario *how)
 	await_start(&r);
 	if (r.up) {
 		/* Not before everybody's are there; of a tree that doesn't come up nothing is compared. */
-		r.keeper_fds = t_wait_for(is_kept, &r, UP_MS) ? scenario_fds(r.keeper.pid, NULL) : 0;
+		if (!t_wait_for(is_kept, &r, UP_MS) || is_over(&r.keeper))
+			r.keeper_fds = 0;
 		let_clients_call(&r);
 		scenario_check_channels(&r);
 	}

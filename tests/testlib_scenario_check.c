@@ -108,8 +108,7 @@ no_channel(void *arg)
 			return false;
 	return !keeper_lives ||
 	    (scenario_fds(r->keeper.pid, "/memfd:stash-channel") == 0 &&
-		/* Fewer, when a stash had just died that was followed by another one. */
-		(r->keeper_fds == 0 || scenario_fds(r->keeper.pid, NULL) <= r->keeper_fds));
+		(r->keeper_fds == 0 || scenario_fds(r->keeper.pid, NULL) == r->keeper_fds));
 }
 
 static void
