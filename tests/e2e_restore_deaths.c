@@ -3,7 +3,8 @@
  * Backup and restore are killed at each system call that they make: the store is then the old one or the new one, what
  * was there is there under one name or the other, no backup is a half one, and the same command, given again, does it.
  * The tools have one thread, so the exit of a call is the entry of the next one.  A stash process dies likewise while
- * it makes the copy of a living store: a sample here, all with STASH_TORTURE.
+ * it makes the copy of a living store.  Where each death needs a stashd there is a sample of them here, all with
+ * STASH_TORTURE.
  */
 #include <dirent.h>
 #include <errno.h>

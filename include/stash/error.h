@@ -29,7 +29,7 @@ enum stash_error {
 	STASH_E_NOENT = -5,  /* (no) no such name, version, child (OTP: not_found), reference, key */
 	STASH_E_EXIST = -6,  /* (no) the name is someone else's */
 	STASH_E_TOOBIG = -7, /* (no) over a limit of version.h */
-	STASH_E_FULL = -8,   /* (no) the store has no room: wasn't run */
+	STASH_E_FULL = -8,   /* (no) no room in the store, or for a larger state: wasn't run */
 	/* (no) mailbox full; too many calls in flight; directory in use by another stashd */
 	STASH_E_BUSY = -9,
 	STASH_E_TIMEDOUT = -10, /* (unknown) the deadline has passed */

@@ -68,7 +68,7 @@ stash__bell_ring(int bell)
 	 * rings. */
 	eventfd_t one = 1;
 
-	/* What fails for another reason is tried again: a ring that is lost is a caller who waits for ever. */
+	/* A ring that is lost is a caller who waits for ever. */
 	for (int tries = 0; write(bell, &one, sizeof one) < 0 && errno != EAGAIN && tries < RING_TRIES;)
 		tries += errno != EINTR;
 }
@@ -148,9 +148,7 @@ stash__bell_poll_more(int bell, const int others[3], int64_t deadline)
 		{ others[2], POLLIN, 0 } };
 	nfds_t n = others[2] >= 0 ? 4 : others[1] >= 0 ? 3 : 2;
 	struct timespec ts;
-	int mask = 0, ready;
-
-	ready = ppoll(fds, n, left(deadline, &ts), NULL);
+	int mask = 0, ready = ppoll(fds, n, left(deadline, &ts), NULL);
 
 	if (ready < 0 && errno != EINTR)
 		stash__pause_ms(BROKEN_MS);

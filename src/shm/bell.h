@@ -24,9 +24,10 @@
 int stash__bell_open(int dirfd, const char *file);
 int stash__bell_make(void);	 /* an eventfd, non-blocking, close-on-exec; or an error */
 bool stash__bell_is_one(int fd); /* whether it is such an eventfd */
-/* Never blocks, whatever the other side did to the descriptor; errors mean that it rings already. */
+/* Never blocks, whatever the other side did to the descriptor.  One that takes no more rings already; what fails for
+ * another reason is tried again. */
 void stash__bell_ring(int bell);
-/* Whether somebody has rung since, or that can't be told. */
+/* Whether somebody has rung since, or that can't be told: then a moment later. */
 bool stash__bell_clear(int bell);
 
 /*

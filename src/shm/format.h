@@ -80,7 +80,7 @@ static_assert(sizeof(struct stash__status_page) == 256 && offsetof(struct stash_
     "status page");
 
 /* ---- channel: a sealed memfd; page 0 is this header, then the request ring, then the reply ring ---- */
-#define STASH__FULL 0x4c4c5546u /* no value that a stray write makes */
+#define STASH__FULL 0x4c4c5546u /* the mark in `full': a word that a stray write hardly makes */
 struct stash__channel_page {
 	uint64_t magic; /* this line is written once, before the channel is handed out, and read once, at attach */
 	uint32_t format;

@@ -300,7 +300,7 @@ mailroom_refused(struct life *l, const uint8_t id[STASH__ID], int error, const c
 	leave_peer(c);
 	if (deleted)
 		mailroom_drop(c);
-	else /* it was never attached */
+	else
 		mailroom_close_marked(c);
 }
 

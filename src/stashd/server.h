@@ -221,9 +221,9 @@ int worker_bell(const struct worker *);
 void worker_open(struct worker *);
 /* To a new stash process: it finds the slots by itself, but not the workers that wait for it. */
 void workers_show(struct server *);
-/* Opens a file of its slot. */
 /* When nobody of its name is left that is known: what its slot says of others, be it only a stray write, is over. */
 void worker_look_again(struct worker *, uint64_t fence);
+/* Opens a file of its slot. */
 int worker_file(const struct worker *, const char *half, int flags);
 /* STATUS or GONE came out of the machine: its rows; then, when they are submitted, whoever is to know. */
 void worker_record(struct worker *, enum stash_status, bool gone);
@@ -289,6 +289,7 @@ void mailroom_attach_all(struct life *);
 void mailroom_detached(struct life *, const uint8_t id[STASH__ID]);
 /* Its row is deleted a little later, by way of a stand-in. */
 void mailroom_close_marked(struct channel *);
+/* deleted: an entry of the worker's has taken its row away; else it was never attached, or is an older library's. */
 void mailroom_refused(struct life *, const uint8_t id[STASH__ID], int error, const char *text, bool deleted);
 /* What the keeper had; a row that only the slot has. */
 int mailroom_restore(

@@ -54,7 +54,7 @@ note_deleted(struct stash_worker *w, const struct mailbox *mb)
 	w->ndeleted = kept;
 	more = reallocarray(w->deleted, kept + 1, sizeof *more);
 	if (more == NULL)
-		return; /* then it is offered in vain, if at all */
+		return; /* then it costs this incarnation if it is offered again */
 	w->deleted = more;
 	memcpy(more[kept].id, mb->channel.id, STASH__ID);
 	more[kept].tail = atomic_load_explicit(&w->out.page->out_tail, memory_order_relaxed);
