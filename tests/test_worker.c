@@ -350,6 +350,7 @@ START_TEST(test_deleted_row_is_offered_again)
 	t_world_fold(&t);
 	ck_assert_uint_eq(t.rows[b.channel].used, 0);
 	/* Another one's deletion: the first is forgotten by then. */
+	t_caller_close(&a);
 	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
 	t_world_attach(&t, a.channel, false);
 	expect(&a, "next", "101");
