@@ -49,9 +49,9 @@ struct stash_msg {
 	uint32_t kind;		/* enum stash_msg_kind; tells a timer's "tick" from a stranger's */
 	/* from 1; more: a predecessor was killed on this message, and effects outside the state may have happened */
 	uint32_t attempt;
-	int64_t ref;	  /* of the timer that it comes from; else 0 */
-	int32_t code;	  /* reserved for REPLY, TASK, DOWN; 0 in this version */
-	int32_t app_code; /* reserved for REPLY, TASK; 0 in this version */
+	int64_t ref;	  /* of the timer, request, task or monitor that it comes from; else 0 */
+	int32_t code;	  /* REPLY, TASK, DOWN: what came of it; else 0 */
+	int32_t app_code; /* REPLY with code STASH_E_APP: the worker's own; else 0 */
 	uint32_t uid;	  /* the sender's, by the kernel, when its channel was opened */
 	uint32_t pid;	  /* likewise */
 };
