@@ -84,6 +84,14 @@ map_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	return result;
 }
 
+static int
+map_cast(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	(void)w;
+	set(state, "cast", stash_msg_text(msg));
+	return STASH_OK;
+}
+
 static void
 map_terminate(struct stash_worker *w, void *state, enum stash_reason reason)
 {
@@ -150,7 +158,7 @@ no_decode(const void *data, size_t len, uint32_t layout, void *state)
 
 #define MAP \
 	.name = "map", .state_size = sizeof(struct map), .layout_version = 1, .handle_call = map_call, \
-	.terminate = map_terminate, .encode = map_encode, .decode = map_decode
+	.handle_cast = map_cast, .terminate = map_terminate, .encode = map_encode, .decode = map_decode
 static const struct stash_behaviour map = STASH_BEHAVIOUR(MAP);
 static const struct stash_behaviour lazy = STASH_BEHAVIOUR(MAP, .commit = STASH_COMMIT_TERMINATE);
 
@@ -286,10 +294,11 @@ has_room(void *arg)
 	return atomic_load(&a.c->page->full) == 0;
 }
 
-/* Before it has the answer by which there is room for few more like that, its client knows; what it sends all the same
- * isn't run before there is room again. */
+/* Before it has the answer by which there is room for few more like that, its client knows.  A call that was sent all
+ * the same is refused, and isn't run; a cast can't be refused any more, and waits for room, with all behind it. */
 START_TEST(test_no_room_ahead)
 {
+	static const char refused[] = "the worker has no room for a larger state: the call was not run";
 	uint64_t number;
 
 	begin(&map);
@@ -302,13 +311,18 @@ START_TEST(test_no_room_ahead)
 	(void)t_caller_ask(&a, "large", "c");
 	t_caller_answer_growing(&a);
 	ck_assert_uint_eq(atomic_load(&a.c->page->full), STASH__FULL);
-	number = t_caller_ask(&a, "large", "d");
+	t_caller_expect(&a, "large", "d", STASH_E_FULL, refused);
+	t_caller_expect(&a, "large", "d", STASH_E_FULL, refused);
+	(void)t_caller_send(&a, STASH_MSG_CAST, "set", "e");
+	number = t_caller_ask(&a, "get", "cast");
 	t_world_grow(&t); /* asked again, refused again */
-	ck_assert_uint_eq(t.rows[0].req_count, 3);
+	ck_assert_uint_eq(t.rows[0].req_count, 5);
 	t.refuses = false;
-	t_caller_answer_growing(&a);
+	t_world_grow(&t);
+	t_caller_answer(&a);
 	ck_assert_uint_eq(a.m.head.number, number);
-	ck_assert_str_eq((const char *)a.m.data, "d");
+	ck_assert_str_eq((const char *)a.m.data, "e");
+	ck_assert_uint_eq(t.rows[0].req_count, 7);
 	ck_assert(t_wait_for(has_room, NULL, 5000));
 	finish(SIGKILL);
 }

@@ -416,13 +416,18 @@ t_caller_close(struct t_caller *a)
 }
 
 uint64_t
-t_caller_ask(struct t_caller *a, const char *tag, const char *text)
+t_caller_send(struct t_caller *a, uint32_t kind, const char *tag, const char *text)
 {
-	ck_assert_int_eq(
-	    stash__request_write(a->c, &a->tail, ++a->count, STASH_MSG_CALL, tag, text, strlen(text), INT64_MAX), 0);
+	ck_assert_int_eq(stash__request_write(a->c, &a->tail, ++a->count, kind, tag, text, strlen(text), INT64_MAX), 0);
 	stash__request_publish(a->c, a->tail);
 	stash__bell_wake(&a->t->bell_page->asleep, a->t->bell);
 	return a->count;
+}
+
+uint64_t
+t_caller_ask(struct t_caller *a, const char *tag, const char *text)
+{
+	return t_caller_send(a, STASH_MSG_CALL, tag, text);
 }
 
 static bool

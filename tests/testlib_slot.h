@@ -80,7 +80,9 @@ struct t_caller {
 
 void t_caller_open(struct t_caller *, struct t_world *, unsigned channel);
 void t_caller_close(struct t_caller *);
-/* Publishes a call; its number. */
+/* Publishes a message of that kind; its number. */
+uint64_t t_caller_send(struct t_caller *, uint32_t kind, const char *tag, const char *text);
+/* A call. */
 uint64_t t_caller_ask(struct t_caller *, const char *tag, const char *text);
 /* Waits for the next answer. */
 void t_caller_answer(struct t_caller *);

@@ -15,6 +15,7 @@
 #include "worker/worker.h"
 
 static const char crashed[] = "this message crashed its worker and was set aside; it is not in the state";
+static const char full[] = "the worker has no room for a larger state: the call was not run";
 
 static void
 note(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand)
@@ -200,6 +201,12 @@ stash__dispatch_request(struct stash_worker *w, struct mailbox *mb)
 	if (m->head.kind == STASH_MSG_CALL) {
 		if (m->head.deadline < w->now) {
 			w->batch++;
+			return;
+		}
+		/* It was sent before its client saw the mark. */
+		if (w->no_room) {
+			w->batch++;
+			(void)stash__mailbox_reply(w, mb, m->head.number, STASH_E_FULL, 0, full, sizeof full - 1);
 			return;
 		}
 		w->from = mb;

@@ -44,7 +44,7 @@ pass(struct stash_worker *w)
 		took++;
 	if (goes_on(w) && w->batch < max && stash__way_run(w))
 		took++;
-	for (size_t i = 0; i < w->nmailboxes && w->batch < max && goes_on(w) && !w->no_room; i++) {
+	for (size_t i = 0; i < w->nmailboxes && w->batch < max && goes_on(w); i++) {
 		struct mailbox *mb = w->mailboxes[w->turn < w->nmailboxes ? w->turn : 0];
 		w->turn = w->turn + 1 < w->nmailboxes ? w->turn + 1 : 0;
 		if (stash__mailbox_take(w, mb) == 0)
@@ -111,7 +111,7 @@ ready(struct stash_worker *w)
 	if (w->first_pending < w->npending &&
 	    w->pending[w->first_pending].needs <= atomic_load_explicit(&w->in.page->durable, memory_order_acquire))
 		return true;
-	for (size_t i = 0; i < w->nmailboxes && !w->no_room; i++)
+	for (size_t i = 0; i < w->nmailboxes; i++)
 		if (stash__mailbox_ready(w->mailboxes[i]))
 			return true;
 	return false;

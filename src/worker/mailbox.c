@@ -282,7 +282,7 @@ stash__mailbox_rollback(struct stash_worker *w)
 bool
 stash__mailbox_ready(const struct mailbox *mb)
 {
-	if (!stash__request_waits(&mb->channel, mb->req_head) || mb->broken || mb->deleting)
+	if (!stash__request_waits(&mb->channel, mb->req_head) || mb->broken || mb->deleting || mb->waits)
 		return false;
 	/* One that breaks the rules is taken up, to be refused. */
 	return mb->gone || stash__reply_room(&mb->channel, mb->rep_tail) ||
@@ -316,6 +316,10 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 		refuse(w, mb);
 	/* 0: a client took back what it had sent, between two looks. */
 	if (result <= 0)
+		return 0;
+	/* Whoever sent it may rely on it by now; a call gets an answer. */
+	mb->waits = w->no_room && w->message.head.kind != STASH_MSG_CALL;
+	if (mb->waits)
 		return 0;
 	stash__mailbox_hand(w, mb);
 	touch(w, mb);

@@ -97,6 +97,7 @@ void
 stash__room_mark(const struct stash_worker *w, struct mailbox *mb)
 {
 	atomic_store_explicit(&mb->channel.page->full, w->no_room ? STASH__FULL : 0, memory_order_relaxed);
+	mb->waits = false;
 }
 
 /* Waits for what is wanted, or makes do with what there is. */

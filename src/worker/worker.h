@@ -47,6 +47,7 @@ struct mailbox {
 	bool broken;   /* it broke the rules: refused when this batch is out */
 	char *why;     /* how; NULL: no memory */
 	bool touched;  /* in this batch */
+	bool waits;    /* no room for the state to grow, and its next message is one that can't be refused any more */
 	/* how far this incarnation has come; published only when it is safe */
 	uint64_t req_head, req_count;
 	uint64_t rep_tail, rep_count;
@@ -261,7 +262,7 @@ struct stash_worker {
 	unsigned half_full; /* how often it was, since it grew last */
 	uint64_t image_len; /* of the last one */
 	uint64_t step;	    /* the most by which it grew */
-	bool no_room;	    /* for it to grow: clients are told, and messages left where they are */
+	bool no_room;	    /* for it to grow: calls are refused, and other messages left where they are */
 	bool grown;	    /* GROWN has come */
 	int grow_error;
 	char grow_why[200];
