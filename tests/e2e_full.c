@@ -218,6 +218,27 @@ check_again(const char *conf)
 
 static const char *const acks[] = { "crash", "disk" };
 
+/* What is stored can be looked at and saved also now, and what isn't is said. */
+static void
+save_a_full_one(void)
+{
+	struct tt_result r;
+
+	ck_assert_int_eq(setenv("STASH_DIR", t_store(&d), 1), 0);
+	TT_RUN(&r, &stash_inspect, "check");
+	tt_exits(&r, 0);
+	tt_says(&r, "good");
+	tt_free(&r);
+	ck_assert_int_eq(mkdir(t_path("backups"), 0700), 0);
+	/* The list of backups is in the store's directory, and can't be written if that has no room. */
+	TT_RUN(&r, &stash_inspect, "backup", t_path("backups"));
+	if (r.status != 0)
+		tt_complains(&r, "it was made, but can't be noted");
+	tt_says(&r, "verified");
+	tt_complains(&r, "hold later states, which are not in the backup: the store is full");
+	tt_free(&r);
+}
+
 static void
 full_store(const char *ack, bool kill_all)
 {
@@ -236,6 +257,7 @@ full_store(const char *ack, bool kill_all)
 	/* Refused, and not run: that is looked at below. */
 	for (int i = 0; i < 5; i++)
 		t_expect_error(c, "sequence", "next_number", NULL, STASH_E_FULL);
+	save_a_full_one();
 	if (kill_all) {
 		stash_client_close(c);
 		t_murder_all(&d);
@@ -272,6 +294,7 @@ START_TEST(test_quota)
 	c = t_client(&d);
 	work_until_full(c, _i == 1);
 	t_expect_error(c, "sequence", "next_number", NULL, STASH_E_FULL);
+	save_a_full_one();
 	stash_client_close(c);
 	t_murder_all(&d);
 	t_stashd_start(&d, config("size = \"16M\";", acks[_i]));

@@ -152,7 +152,8 @@ report(struct stash *s, struct waiter *w, int result)
 		result = shut_down(s, result);
 		break;
 	case STASH__S_COPY:
-		if (result == STASH_OK)
+		/* A store that is full is whole: a copy of it is what its operator wants first. */
+		if (result == STASH_OK || result == STASH_E_FULL)
 			result = stash__copy_begin(s, w->number, w->fd);
 		if (result == STASH_OK) {
 			w->fd = -1;

@@ -110,7 +110,7 @@ store_quota_take(struct store_batch *batch, enum store_db db, size_t klen, size_
 		return 0;
 	return stash__fail(STASH_E_FULL,
 	    "%s: the store is full: %llu of %llu pages of %llu bytes, %llu of them free for reuse. "
-	    "Raise the quota, or forget names",
+	    "Raise the quota (size, in the store section of stashd's config), and start stashd again",
 	    store->dir, (unsigned long long)batch->pages, (unsigned long long)store->quota_pages,
 	    (unsigned long long)store->page, (unsigned long long)batch->free);
 }

@@ -61,18 +61,26 @@ print(const struct making *m)
 	tool_json_line(m->t, line);
 }
 
+/* Then what was folded since the last good commit isn't in any copy. */
+static bool
+is_full(struct stash_store *store)
+{
+	struct stash__status_page page;
+
+	return stash__store_status(store, &page) == STASH_OK && page.store_full != 0;
+}
+
 /* What the backup hasn't got, and what finds it later. */
 static int
 afterwards(const struct making *m)
 {
 	unsigned unsaved = 0;
-	int code = m->online ? 0 : stash__store_unsaved(m->store, &unsaved);
+	int code = m->online && !is_full(m->store) ? 0 : stash__store_unsaved(m->store, &unsaved);
 
 	if (code == 0 && unsaved > 0)
 		(void)tool_fail(m->t, 0,
-		    "backup: %u slots hold later states, which are not in the backup: start stashd, and make another "
-		    "one",
-		    unsaved);
+		    "backup: %u slots hold later states, which are not in the backup: %s, and make another one",
+		    unsaved, m->online ? "the store is full; make room" : "start stashd");
 	code = store_backup_note(stash__store_dir(m->store), &m->backup);
 	if (code < 0)
 		return tool_error(m->t, code, "backup: it was made, but can't be noted in the store's list");
