@@ -66,6 +66,9 @@ int store_backup_copy_file(const char *dir, int fd);
  * NULL: of any).  STASH_E_NOENT: there is none; STASH_E_FORMAT: the text file can't be parsed, or another format.
  */
 int store_backup_read(const char *path, const uint8_t *id, struct store_backup *backup);
+/* Whether a path is that of a store's own database, which changes while somebody uses it; dir: the store's directory,
+ * resolved. */
+bool store_backup_is_database(const char *path, char dir[PATH_MAX]);
 /*
  * Whether it is as it was made: size, checksum; then all of it in a child, which tells the id of one without a text
  * file.  STASH_E_CORRUPT.  report may be NULL.

@@ -317,6 +317,21 @@ store_backup_read(const char *given, const uint8_t *id, struct store_backup *b)
 	return 0;
 }
 
+bool
+store_backup_is_database(const char *path, char dir[PATH_MAX])
+{
+	char real[PATH_MAX], info[STORE_PATH_ROOM];
+	char *name = realpath(path, real) != NULL ? strrchr(real, '/') : NULL;
+
+	if (name == NULL || strcmp(name + 1, STORE_DATA) != 0)
+		return false;
+	*name = '\0';
+	if (store_path(info, real, "stash.info") != 0 || access(info, F_OK) != 0)
+		return false;
+	strlcpy(dir, real, PATH_MAX);
+	return true;
+}
+
 /* ---- verify ---- */
 
 static int

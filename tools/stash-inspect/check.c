@@ -29,6 +29,7 @@ struct checking {
 	struct store_findings findings;
 	struct store_report report;
 	struct store_backup backup; /* that is looked at; of a store: the newest */
+	char dir[PATH_MAX]; /* of a store whose database was named */
 	unsigned slots, backups;
 	int status;
 };
@@ -282,9 +283,10 @@ run(struct tool *t, int argc, char **argv)
 
 	memset(c, 0, sizeof *c);
 	c->t = t;
-	if (path == NULL || is_store(path)) {
+	/* A store's database is looked at as the store: somebody may write to it meanwhile. */
+	if (path == NULL || is_store(path) || store_backup_is_database(path, c->dir)) {
 		if (path != NULL)
-			t->dir = path;
+			t->dir = *c->dir != '\0' ? c->dir : path;
 		status = look_store(t, &c->store);
 		if (status == 0)
 			code = check_store(c);
