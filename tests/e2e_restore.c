@@ -142,13 +142,117 @@ START_TEST(test_slots_and_a_backup)
 	t_murder_all(&td_stashd);
 	CTL(EX_USAGE, "--keep-slots", "restore", "--yes", t_path("backups"));
 	ck_assert(!holds(t_store(&td_stashd), "data.mdb.replaced-"));
-	CTL(0, "kept", "restore", "--yes", "--keep-slots", t_path("backups"));
+	CTL(0, "Nothing that is known becomes older", "restore", "--yes", "--keep-slots", t_path("backups"));
 	td_start();
 	td_take(40, 41);
 	t_murder_all(&td_stashd);
 	CTL(0, "discarded", "restore", "--yes", "--discard-slots", t_path("backups"));
 	td_start();
 	td_take(20, 21);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+/* Runs the commands that a restore has printed. */
+static void
+undo(const char *slots)
+{
+	struct t_result done;
+	struct tt_result r;
+	const char *at;
+
+	TT_RUN(&r, &stashctl, "restore", "-y", slots, t_path("backups"));
+	tt_exits(&r, 0);
+	at = strstr(r.out, "before stashd is started:\n");
+	ck_assert_msg(at != NULL, "%s", r.out);
+	t_run(&done, NULL,
+	    (const char *const[]){
+		"sh", "-ec", "PATH=$0:$PATH; eval \"$1\"", t_build("."), strchr(at, '\n') + 1, NULL });
+	ck_assert_msg(done.status == 0, "%s\n%s%s", r.out, done.out, done.err);
+	t_result_free(&done);
+	tt_free(&r);
+}
+
+/* After the printed commands all is as it was, what only the slots had, too. */
+START_TEST(test_undone_as_printed)
+{
+	int fd;
+
+	td_begin();
+	td_start();
+	td_take(30, 39);
+	t_murder_all(&td_stashd);
+	if (_i == 2) { /* a damaged one comes back as it was */
+		fd = open(td_data(), O_WRONLY | O_TRUNC | O_CLOEXEC);
+		ck_assert_int_ge(fd, 0);
+		close(fd);
+	}
+	undo(_i == 0 ? "--keep-slots" : "--discard-slots");
+	if (_i == 2)
+		CTL(0, "kept", "restore", "--yes", "--keep-slots");
+	td_start();
+	td_take(40, 41);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
+/* A program that doesn't end when stashd does, and is found by its slot only. */
+START_TEST(test_discarding_ends_what_was_left)
+{
+	static const char *const words[2][4] = { { "restore", "--yes", "--discard-slots", NULL },
+		{ "discard-slots", "--yes", NULL } };
+	pid_t sleeper, rest[2];
+	char left[100];
+
+	td_begin();
+	t_stashd_start(&td_stashd,
+	    "tree = { children = ( { id = \"sleeper\"; exec = [\"/bin/sleep\", \"1000\"]; notify = \"none\"; } ); };");
+	ck_assert_int_eq(setenv("STASH_DIR", t_store(&td_stashd), 1), 0);
+	CTL(0, "", "wait", "sleeper");
+	sleeper = t_pid(&td_stashd, T_WORKER, "sleeper");
+	/* Each would start the next one of those behind it. */
+	rest[0] = t_pid(&td_stashd, T_SUPERVISOR, NULL);
+	rest[1] = t_pid(&td_stashd, T_STASH, NULL);
+	ck_assert(sleeper > 0 && rest[0] > 0 && rest[1] > 0);
+	t_kill(&td_stashd.proc, SIGKILL);
+	(void)t_wait(&td_stashd.proc, 10000);
+	for (int i = 0; i < 2; i++) { /* this test's children by now */
+		ck_assert_int_eq(kill(rest[i], SIGKILL), 0);
+		ck_assert_int_eq(waitpid(rest[i], NULL, 0), rest[i]);
+	}
+	ck_assert_int_eq(waitpid(sleeper, NULL, WNOHANG), 0);
+	snprintf(left, sizeof left, "process %d of sleeper: killed", (int)sleeper);
+	td_ctl(0, left, words[_i]);
+	ck_assert_int_eq(waitpid(sleeper, NULL, WNOHANG), sleeper);
+	memset(&td_stashd.proc, 0, sizeof td_stashd.proc);
+	td_end();
+}
+END_TEST
+
+/* Which is written to while it is read: it stands for its store, and is no backup before that has ended. */
+START_TEST(test_database_of_a_living_store)
+{
+	char path[PATH_MAX], new[PATH_MAX];
+	struct tt_result r;
+
+	td_begin();
+	td_start();
+	snprintf(path, sizeof path, "%s", td_data());
+	snprintf(new, sizeof new, "%s", t_path("new"));
+	ck_assert_int_eq(mkdir(new, 0700), 0);
+	TT_RUN(&r, &stash_inspect, "check", path);
+	tt_exits(&r, 0);
+	tt_says(&r, "slots    2 are whole");
+	tt_free(&r);
+	CTL(EX_TEMPFAIL, "make a backup of it", "restore", "--yes", "-d", new, path);
+	t_stashd_stop(&td_stashd, 20000);
+	CTL(EX_USAGE, "is to be replaced", "restore", "--yes", path);
+	CTL(0, "Restored", "restore", "--yes", "-d", new, path);
+	td_stashd.dir = new;
+	td_start();
+	td_take(30, 31);
 	t_stashd_stop(&td_stashd, 20000);
 	td_end();
 }
@@ -276,6 +380,9 @@ suite(void)
 	tcase_add_test(c, test_empty_instead);
 	tcase_add_test(c, test_restore_elsewhere_and_what_is_refused);
 	tcase_add_test(c, test_slots_and_a_backup);
+	tcase_add_loop_test(c, test_undone_as_printed, 0, 3);
+	tcase_add_loop_test(c, test_discarding_ends_what_was_left, 0, 2);
+	tcase_add_test(c, test_database_of_a_living_store);
 	tcase_add_test(c, test_store_exchanged_by_hand);
 	tcase_add_loop_test(c, test_damage_of_a_living_store, 0, 2);
 	return s;

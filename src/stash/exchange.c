@@ -21,7 +21,7 @@
 
 #define NAMES_MAX 100
 
-typedef int each_fn(void *arg, const char *name, int fd);
+typedef int each_fn(void *arg, int dir, const char *name, int fd);
 
 /* The name of a slot by its in half; false: it is another file. */
 static bool
@@ -61,7 +61,7 @@ each_file(DIR *dir, const struct stash__origin *origin, each_fn *fn, void *arg)
 		if (fd < 0)
 			continue;
 		if (is_ours(fd, origin))
-			result = fn(arg, name, fd);
+			result = fn(arg, dirfd(dir), name, fd);
 		close(fd);
 	}
 	return result;
@@ -93,13 +93,14 @@ struct giving {
 };
 
 static int
-give(void *arg, const char *name, int fd)
+give(void *arg, int dir, const char *name, int fd)
 {
 	struct giving *g = arg;
 	struct stash__base *base = NULL;
 	struct stash__in in;
 	int result;
 
+	(void)dir;
 	if (stash__in_map(&in, fd, false, g->origin) == STASH_OK) {
 		if (stash__base_copy(&in, &base) < 0)
 			base = NULL;
@@ -119,15 +120,52 @@ stash__exchange_each(const char *run_dir, const struct stash__origin *origin,
 	return each(run_dir, origin, give, &g);
 }
 
+/* ---- owners ---- */
+
+struct naming {
+	int (*fn)(void *arg, const char *name, pid_t pid, uint64_t start_time);
+	void *arg;
+};
+
+static int
+name_owner(void *arg, int dir, const char *name, int fd)
+{
+	const struct naming *n = arg;
+	char file[STASH__SLOT_FILE_MAX];
+	struct stash__out_page page;
+	uint64_t pid = 0;
+	int out;
+
+	(void)fd;
+	stash__slot_file(file, name, "out");
+	out = openat(dir, file, O_RDONLY | O_CLOEXEC);
+	if (out < 0)
+		return STASH_OK;
+	if (stash__read_at(out, &page, sizeof page, 0) == (ssize_t)sizeof page && page.magic == STASH__MAGIC_OUT)
+		pid = atomic_load(&page.owner_pid);
+	close(out);
+	return pid == 0 || pid > INT32_MAX ? STASH_OK : n->fn(n->arg, name, (pid_t)pid, atomic_load(&page.owner_start));
+}
+
+int
+stash__exchange_owners(const char *run_dir, const struct stash__origin *origin,
+    int (*fn)(void *arg, const char *name, pid_t pid, uint64_t start_time), void *arg)
+{
+	struct naming n = { fn, arg };
+
+	return each(run_dir, origin, name_owner, &n);
+}
+
 /* ---- keep ---- */
 
 /* The stash is the only one who writes this half, and there is none. */
 static int
-forget_durable(void *arg, const char *name, int fd)
+forget_durable(void *arg, int dir, const char *name, int fd)
 {
 	const uint64_t none = 0;
 
 	(void)arg;
+	(void)dir;
 	if (pwrite(fd, &none, sizeof none, offsetof(struct stash__in_page, durable)) != (ssize_t)sizeof none)
 		return stash__fail_errno("the slot of %s can't be written", name);
 	return STASH_OK;
@@ -147,7 +185,7 @@ stash__exchange_keep(const char *run_dir, const struct stash__origin *origin)
 	if (fd < 0)
 		return errno == ENOENT ? STASH_OK : stash__fail_errno("%s", path);
 	if (is_ours(fd, origin))
-		result = forget_durable(NULL, STASH__ROWS_NAME, fd);
+		result = forget_durable(NULL, -1, STASH__ROWS_NAME, fd);
 	close(fd);
 	return result;
 }

@@ -9,6 +9,7 @@
 
 #include <limits.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "shm/slot.h"
 
@@ -18,6 +19,12 @@
  */
 int stash__exchange_each(const char *run_dir, const struct stash__origin *,
     int (*fn)(void *arg, const char *name, const struct stash__base *base), void *arg);
+/*
+ * Calls fn for each of these slots that had an owner, with its process as the owner has noted it: by its start time,
+ * in clock ticks since boot, it is known from another one of that pid.  Until it returns other than 0.
+ */
+int stash__exchange_owners(const char *run_dir, const struct stash__origin *,
+    int (*fn)(void *arg, const char *name, pid_t, uint64_t start_time), void *arg);
 /*
  * The slots are right: what they hold counts as not stored, so the next stash process stores it, over what the store
  * has.  To be called before the store is exchanged, too: it never does harm.

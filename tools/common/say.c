@@ -5,6 +5,7 @@
  * are. Must not hide a failed write: tool_end() looks.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -145,6 +146,27 @@ tool_terminal(FILE *f)
 	int fd = fileno(f);
 
 	return fd >= 0 && isatty(fd);
+}
+
+void
+tool_path(FILE *f, const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+:,@%=";
+	char safe[4 * PATH_MAX];
+
+	stash__escape(safe, sizeof safe, path, strlen(path));
+	if (*safe != '\0' && strspn(safe, plain) == strlen(safe)) {
+		fputs(safe, f);
+		return;
+	}
+	putc('\'', f);
+	for (const char *c = safe; *c != '\0'; c++) {
+		if (*c == '\'')
+			fputs("'\\''", f);
+		else
+			putc(*c, f);
+	}
+	putc('\'', f);
 }
 
 void

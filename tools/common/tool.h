@@ -82,6 +82,8 @@ int tool_end(const struct tool *t, int status);
 bool tool_terminal(FILE *f);
 /* Bytes from outside: as they are into a pipe; on a terminal escaped, but lines stay lines. */
 void tool_put(FILE *f, const void *data, size_t len);
+/* A path in a command that is shown: quoted for a shell, if it needs that. */
+void tool_path(FILE *f, const char *path);
 
 /* ---- numbers on the command line (args.c) ---- */
 

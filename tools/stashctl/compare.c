@@ -2,7 +2,7 @@
 /*
  * What a restore costs: the newest state that is known of each name, from the
  * slots of this boot and from the database if that can be read, against the
- * backup's.
+ * backup's, and the slots' if they are kept.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +115,7 @@ print(const struct restoring *r, const struct table *table)
 }
 
 int
-ctl_compare(const struct restoring *r, bool slots)
+ctl_compare(const struct restoring *r, bool with_slots)
 {
 	struct store_options options = { .map_bytes = stash__reader_map_bytes };
 	struct table table = { .list = NULL };
@@ -125,11 +125,13 @@ ctl_compare(const struct restoring *r, bool slots)
 	snprintf(path, sizeof path, "%s/data.mdb", r->dir);
 	if (r->has_data && !r->damaged)
 		code = store_list_states(path, &options, add_stored, &table);
-	if (code == 0 && slots && r->has_info)
+	if (code == 0 && r->has_info)
 		code = stash__exchange_each(r->info.run_dir, &r->origin, add_slot, &table);
 	table.then = true;
 	if (code == 0 && r->backup.path[0] != '\0')
 		code = store_list_states(r->backup.path, &options, add_stored, &table);
+	if (code == 0 && with_slots && r->has_info)
+		code = stash__exchange_each(r->info.run_dir, &r->origin, add_slot, &table);
 	if (code == 0) {
 		merge(&table);
 		print(r, &table);

@@ -57,7 +57,7 @@ ctl_offline_begin(struct restoring *r, const struct tool *t)
 
 	memset(r, 0, sizeof *r);
 	r->t = t;
-	r->store_lock = -1;
+	r->store_lock = r->source_lock = -1;
 	if (dir == NULL || *dir == '\0')
 		dir = DEFAULT_DIR;
 	if (realpath(dir, r->dir) == NULL)
@@ -81,7 +81,9 @@ ctl_offline_end(struct restoring *r)
 {
 	if (r->store_lock >= 0)
 		close(r->store_lock);
-	r->store_lock = -1;
+	if (r->source_lock >= 0)
+		close(r->source_lock);
+	r->store_lock = r->source_lock = -1;
 	if (r->pid_lock != NULL)
 		(void)pidfile_remove(r->pid_lock);
 	r->pid_lock = NULL;

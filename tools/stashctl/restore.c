@@ -56,12 +56,33 @@ find_known(struct restoring *r)
 	return c.found ? 0 : stash__fail(STASH_E_NOENT, "%s: no good backup is known here: name one", r->dir);
 }
 
+/* Another store's own database: nobody may write to it until it is copied. */
+static int
+hold_source(struct restoring *r)
+{
+	char dir[PATH_MAX];
+	int code;
+
+	if (!store_backup_is_database(r->backup.path, dir))
+		return 0;
+	if (strcmp(dir, r->dir) == 0)
+		return stash__fail(STASH_E_INVAL, "%s: is the database that is to be replaced", r->backup.path);
+	code = store_lock(dir, false, 0, &r->source_lock);
+	if (code == STASH_E_BUSY)
+		code = stash__fail(STASH_E_BUSY,
+		    "%s: is in use, and changes while it is read; make a backup of it: stash-inspect -d %s backup DIR",
+		    r->backup.path, dir);
+	return code;
+}
+
 static int
 find_backup(struct restoring *r, const char *path)
 {
 	struct store_options options = { .map_bytes = stash__reader_map_bytes };
 	int code = path == NULL ? find_known(r) : store_backup_read(path, r->has_info ? r->info.id : NULL, &r->backup);
 
+	if (code == 0 && path != NULL)
+		code = hold_source(r);
 	if (code == 0 && path != NULL)
 		code = store_backup_verify(&r->backup, &options, NULL);
 	if (code == 0 && r->has_info && memcmp(r->backup.id, r->info.id, sizeof r->info.id) != 0)
@@ -96,7 +117,7 @@ look_at_store(struct restoring *r)
 }
 
 static int
-show(const struct restoring *r)
+show(struct restoring *r)
 {
 	bool keep = tool_has(r->t, 'k');
 	char size[TOOL_TIME_MAX], when[TOOL_TIME_MAX];
@@ -117,7 +138,9 @@ show(const struct restoring *r)
 	if (r->slots > 0)
 		fprintf(out, "Slots:  %u of this boot, %s\n", r->slots,
 		    keep ? "kept: the next start stores what they hold, over the backup" : "discarded");
-	code = ctl_compare(r, !keep);
+	code = ctl_compare(r, keep);
+	if (code == 0 && r->slots > 0 && !keep)
+		code = ctl_leftovers_show(r);
 	if (code < 0)
 		return tool_error(r->t, code, "restore");
 	if (r->damaged)
@@ -161,6 +184,27 @@ make_info(struct restoring *r)
 	return stash__info_create(r->dir, &r->info);
 }
 
+/* The commands that undo it, in the order in which they are to be run. */
+static void
+tell_undo(const struct restoring *r, const char *aside, const char *slots)
+{
+	bool keep = r->slots > 0 && (tool_has(r->t, 'k') || *slots != '\0');
+	FILE *out = r->t->out;
+	char path[PATH_MAX + 64];
+
+	snprintf(path, sizeof path, "%s/%s", r->dir, aside);
+	fprintf(out, "To undo it, before stashd is started:\n");
+	if (*slots != '\0')
+		ctl_tell_slots_back(out, slots, r->info.run_dir);
+	fprintf(out, r->damaged ? "  mv " : "  stashctl -d ");
+	tool_path(out, r->damaged ? path : r->dir);
+	fprintf(out, r->damaged ? " " : keep ? " restore --yes --keep-slots " : " restore --yes ");
+	if (r->damaged)
+		snprintf(path, sizeof path, "%s/data.mdb", r->dir);
+	tool_path(out, path);
+	putc('\n', out);
+}
+
 static void
 tell(const struct restoring *r, const char *aside, const char *slots)
 {
@@ -172,33 +216,30 @@ tell(const struct restoring *r, const char *aside, const char *slots)
 		fprintf(out, "There was no database before.\n");
 	else
 		fprintf(out, "What was there is %s/%s.\n", r->dir, aside);
-	if (*aside != '\0' && !r->damaged)
-		fprintf(out, "To undo it, while no stashd runs: stashctl -d %s restore --yes %s/%s\n", r->dir, r->dir,
-		    aside);
-	else if (*aside != '\0')
-		fprintf(out, "To undo it, while no stashd runs: mv %s/%s %s/data.mdb\n", r->dir, aside, r->dir);
 	if (*slots != '\0')
 		fprintf(out, "The slots are in %s until the next reboot.\n", slots);
+	if (*aside != '\0')
+		tell_undo(r, aside, slots);
 }
 
 static int
 carry_out(struct restoring *r)
 {
-	bool empty = tool_has(r->t, 'e'), keep = tool_has(r->t, 'k');
+	bool empty = tool_has(r->t, 'e'), keep = tool_has(r->t, 'k'), done;
 	char aside[64] = "", slots[PATH_MAX] = "";
 	int code = r->has_info || empty ? 0 : make_info(r);
 
 	/* Slots are kept before the exchange and discarded after it: whoever is killed in between has lost nothing. */
-	if (code == 0 && r->slots > 0 && keep)
-		code = stash__exchange_keep(r->info.run_dir, &r->origin);
+	if (code == 0 && r->slots > 0)
+		code = keep ? stash__exchange_keep(r->info.run_dir, &r->origin) : ctl_leftovers_end(r);
 	if (code == 0)
 		code = store_restore(r->dir, empty ? NULL : &r->backup, r->damaged, aside);
-	if (code == 0 && r->slots > 0 && !keep)
+	done = code == 0;
+	if (done && r->slots > 0 && !keep)
 		code = stash__exchange_discard(r->info.run_dir, slots);
-	if (code < 0)
-		return tool_error(r->t, code, "restore");
-	tell(r, aside, slots);
-	return 0;
+	if (done)
+		tell(r, aside, slots);
+	return code < 0 ? tool_error(r->t, code, done ? "restore: the slots" : "restore") : 0;
 }
 
 static int

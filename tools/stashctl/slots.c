@@ -9,6 +9,16 @@
 #include "stash/exchange.h"
 #include "stashctl/restore.h"
 
+void
+ctl_tell_slots_back(FILE *out, const char *aside, const char *run_dir)
+{
+	fputs("  mv ", out);
+	tool_path(out, aside);
+	fputs("/* ", out);
+	tool_path(out, run_dir);
+	putc('\n', out);
+}
+
 static int
 begin(struct restoring *r, struct tool *t)
 {
@@ -49,21 +59,26 @@ discard(struct tool *t, int argc, char **argv)
 {
 	struct restoring *r = tool_alloc(sizeof *r);
 	int status = begin(r, t), code;
-	char aside[PATH_MAX];
+	char aside[PATH_MAX] = "";
 
 	(void)argc;
 	(void)argv;
 	if (status == 0) {
-		status = ctl_offline_confirm(r, "Discard them, and with them what is not in the store?");
+		code = ctl_leftovers_show(r);
+		status = code < 0 ? tool_error(t, code, "discard-slots") :
+				    ctl_offline_confirm(r, "Discard them, and with them what is not in the store?");
 		if (status == 0) {
-			code = stash__exchange_discard(r->info.run_dir, aside);
+			code = ctl_leftovers_end(r);
+			if (code == STASH_OK)
+				code = stash__exchange_discard(r->info.run_dir, aside);
+			if (*aside != '\0') {
+				fprintf(t->out,
+				    "They are in %s until the next reboot. To undo it, before stashd is started:\n",
+				    aside);
+				ctl_tell_slots_back(t->out, aside, r->info.run_dir);
+			}
 			if (code < 0)
 				status = tool_error(t, code, "discard-slots");
-			else if (*aside != '\0')
-				fprintf(t->out,
-				    "They are in %s until the next reboot. To undo it, before stashd is started:\n"
-				    "  mv %s/* %s\n",
-				    aside, aside, r->info.run_dir);
 		}
 		ctl_offline_end(r);
 	}
