@@ -19,8 +19,10 @@
 #include "base/clock.h"
 #include "stash-inspect/inspect.h"
 #include "stashctl/ctl.h"
+#include "store/backup.h"
 #include "testlib_damage.h"
 #include "testlib_tools.h"
+#include "testlib_users.h"
 
 /* ---- the way back ---- */
 
@@ -369,6 +371,98 @@ START_TEST(test_damage_of_a_living_store)
 }
 END_TEST
 
+/* ---- stashd as a user of its own, the tools as root ---- */
+
+static void
+shell(const char *command)
+{
+	struct t_result r;
+
+	t_run(&r, NULL,
+	    (const char *const[]){
+		"sh", "-euc", command, t_dir(), t_build("stashd"), t_build("examples/sequence.so"), NULL });
+	ck_assert_msg(r.status == 0, "%s: %s", command, r.err);
+	t_result_free(&r);
+}
+
+/* Copies of program and module are where that user can get at them; a script in the program's place becomes him. */
+static void
+begin_as_user(void)
+{
+	static char config[PATH_MAX + 200];
+
+	memset(&td_stashd, 0, sizeof td_stashd);
+	t_open_dirs();
+	shell("cd \"$0\"; mkdir -m 755 bin; mkdir -m 700 store new backups rootrun; cp \"$1\" \"$2\" bin");
+	shell("chmod 755 \"$0\"/bin/*");
+	t_write_file(t_path("bin/start"),
+	    "#!/bin/sh\n"
+	    "exec setpriv --reuid=65534 --regid=65534 --clear-groups \"${0%/*}/stashd\" \"$@\"\n");
+	ck_assert_int_eq(chmod(t_path("bin/start"), 0755), 0);
+	ck_assert_int_eq(chown(t_path("store"), T_STRANGER, T_STRANGER), 0);
+	ck_assert_int_eq(chown(t_path("new"), T_STRANGER, T_STRANGER), 0);
+	ck_assert_int_eq(chown(t_run_dir(), T_STRANGER, T_STRANGER), 0);
+	snprintf(config, sizeof config,
+	    "tree = { children = ( { id = \"sequence\"; module = \"%s\"; args = [\"0\"]; } ); };\n",
+	    t_path("bin/sequence.so"));
+	t_write_file(t_path("stashd.conf"), config);
+	ck_assert_int_eq(chmod(t_path("stashd.conf"), 0644), 0);
+	td_stashd.binary = t_path("bin/start");
+	ck_assert_int_eq(setenv("STASH_DIR", t_path("store"), 1), 0);
+}
+
+static void
+next_number(const char *number)
+{
+	struct stash_client *c = t_client(&td_stashd);
+
+	t_expect_call(c, "sequence", "next_number", NULL, number);
+	stash_client_close(c);
+}
+
+/* The operator's backups are his; that there are some is known to the stashd of that user. */
+static const char *
+knows_of_backups(void *arg)
+{
+	char advice[STORE_ADVICE_MAX];
+
+	(void)arg;
+	store_backup_advice(t_path("store"), advice);
+	return strstr(advice, "There are backups") != NULL ? NULL : t_wrong("%s", advice);
+}
+
+START_TEST(test_root_restores_for_another_user)
+{
+	const struct t_user user = { .uid = T_STRANGER };
+
+	if (t_no_users())
+		return;
+	begin_as_user();
+	t_stashd_start(&td_stashd, NULL);
+	next_number("0");
+	INSPECT(0, "verified", "backup", t_path("backups"));
+	next_number("1");
+	t_murder_all(&td_stashd);
+	t_as_user(&user, knows_of_backups, NULL);
+	/* They are root's own work then. */
+	ck_assert_int_eq(unlink(t_path("store/store.lock")), 0);
+	ck_assert_int_eq(unlink(t_path("store/stashd.pid")), 0);
+	INSPECT(0, "good", "check");
+	CTL(0, "Restored", "restore", "--yes", "--discard-slots");
+	t_stashd_start(&td_stashd, NULL);
+	next_number("1");
+	t_stashd_stop(&td_stashd, 20000);
+	/* And where there was no store. */
+	ck_assert_int_eq(setenv("RUNTIME_DIRECTORY", t_path("rootrun"), 1), 0);
+	CTL(0, "Restored", "restore", "--yes", "-d", t_path("new"), t_path("backups"));
+	ck_assert_int_eq(setenv("RUNTIME_DIRECTORY", t_run_dir(), 1), 0);
+	td_stashd.dir = t_path("new");
+	t_stashd_start(&td_stashd, NULL);
+	next_number("1");
+	t_stashd_stop(&td_stashd, 20000);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -384,6 +478,7 @@ suite(void)
 	tcase_add_loop_test(c, test_discarding_ends_what_was_left, 0, 2);
 	tcase_add_test(c, test_database_of_a_living_store);
 	tcase_add_test(c, test_store_exchanged_by_hand);
+	tcase_add_test(c, test_root_restores_for_another_user);
 	tcase_add_loop_test(c, test_damage_of_a_living_store, 0, 2);
 	return s;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * Backups of a store: copies while batches go on, what makes a backup one, the list of them, and all that a check
- * finds.
+ * finds; what root makes of it for another user.
  */
 #include <dirent.h>
 #include <fcntl.h>
@@ -13,11 +13,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <bsd/libutil.h>
+
 #include <stash/error.h>
 
+#include "stashd/supervise.h"
 #include "store/backup.h"
 #include "testlib.h"
 #include "testlib_store.h"
+#include "testlib_users.h"
 
 /* ---- copies ---- */
 
@@ -248,12 +252,15 @@ START_TEST(planted_link_is_not_followed)
 	t_write_file(t_path("precious"), "of value");
 	snprintf(link, sizeof link, "%s/" STORE_BACKUP_LIST ".new", ts_dir());
 	ck_assert_int_eq(symlink(t_path("precious"), link), 0);
-	ts_bad(store_backup_note(ts_dir(), &backup), STASH_E_SYSTEM, "can't be written");
+	ts_good(store_backup_note(ts_dir(), &backup));
+	/* Nor is a file that has another name, too. */
+	ck_assert_int_eq(chmod(t_path("precious"), 0640), 0);
+	ck_assert_int_eq(linkat(AT_FDCWD, t_path("precious"), AT_FDCWD, link, 0), 0);
+	ts_good(store_backup_note(ts_dir(), &backup));
 	text = t_read_file(t_path("precious"), NULL);
 	ck_assert_str_eq(text, "of value");
 	free(text);
-	/* The link is gone, and the list is as it was. */
-	ts_good(store_backup_note(ts_dir(), &backup));
+	ck_assert_int_ne(access(link, F_OK), 0);
 	store_close(store);
 }
 END_TEST
@@ -284,6 +291,178 @@ START_TEST(list_has_what_is_there)
 	ck_assert_int_eq(unlink(first.path), 0);
 	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), "--empty"));
 	store_close(store);
+}
+END_TEST
+
+/* ---- a list that can't be read ---- */
+
+static int
+none(void *arg, const struct store_backup *backup)
+{
+	(void)arg;
+	(void)backup;
+	return 0;
+}
+
+/* It isn't taken for an empty one: what stands in it would be forgotten with the next backup, or the newest denied. */
+START_TEST(list_that_cant_be_read_is_no_empty_one)
+{
+	struct store *store = ts_open(NULL);
+	struct store_backup backup;
+	uint8_t id[STORE_ID_LEN];
+	char advice[STORE_ADVICE_MAX], path[PATH_MAX], to[16];
+
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	backup = make_backup(store, id);
+	snprintf(path, sizeof path, "%s", ts_path(STORE_BACKUP_LIST));
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(symlink(STORE_BACKUP_LIST, path), 0); /* to itself: nobody can open it, nor root */
+	ts_bad(store_backup_note(ts_dir(), &backup), STASH_E_SYSTEM, "symbolic links");
+	ck_assert_int_eq(readlink(path, to, sizeof to), (ssize_t)strlen(STORE_BACKUP_LIST));
+	ts_bad(store_backup_each(ts_dir(), id, none, NULL), STASH_E_SYSTEM, "symbolic links");
+	ck_assert_ptr_nonnull(strstr(store_backup_advice(ts_dir(), advice), "symbolic links"));
+	ck_assert_ptr_null(strstr(advice, "no backup"));
+	/* Opened, and not read: a directory. */
+	ck_assert_int_eq(unlink(path), 0);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ts_bad(store_backup_each(ts_dir(), id, none, NULL), STASH_E_SYSTEM, "can't be read");
+	store_close(store);
+}
+END_TEST
+
+/* ---- root, in a directory of another user's ---- */
+
+static uid_t
+owner_of(const char *path)
+{
+	struct stat st;
+
+	ck_assert_msg(stat(path, &st) == 0, "%s", path);
+	return st.st_uid;
+}
+
+static void
+belongs(const char *path)
+{
+	ck_assert_msg(owner_of(path) == T_STRANGER, "%s: belongs to user %u", path, (unsigned)owner_of(path));
+}
+
+/* Else the stashd of that user couldn't open it. */
+START_TEST(what_root_makes_is_given_to_the_owner)
+{
+	struct store *store = ts_open(NULL);
+	struct store_backup backup;
+	struct stash__info info;
+	struct pidfh *pid;
+	uint8_t id[STORE_ID_LEN];
+	char aside[64];
+	int lock;
+
+	if (t_no_users()) {
+		store_close(store);
+		return;
+	}
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	ck_assert_int_eq(chown(ts_dir(), T_STRANGER, T_GROUP), 0);
+	ck_assert_int_eq(chown(t_path("to"), T_OTHER, T_GROUP), 0);
+	backup = make_backup(store, id);
+	belongs(ts_path(STORE_BACKUP_LIST));
+	ck_assert_uint_eq(owner_of(backup.path), T_OTHER);
+	store_close(store);
+	ck_assert_int_eq(unlink(ts_path("store.lock")), 0);
+	ts_good(store_lock(ts_dir(), true, 0, &lock));
+	belongs(ts_path("store.lock"));
+	ts_good(supervise_lock(ts_dir(), &pid));
+	belongs(ts_path("stashd.pid"));
+	ts_good(store_restore(ts_dir(), &backup, false, aside));
+	belongs(ts_path("data.mdb"));
+	ts_good(stash__info_read(ts_dir(), &info));
+	ck_assert_int_eq(unlink(ts_path("stash.info")), 0);
+	ts_good(stash__info_create(ts_dir(), &info));
+	belongs(ts_path("stash.info"));
+	ck_assert_int_eq(pidfile_remove(pid), 0);
+	close(lock);
+	/* No more than was made: stash.info, backups, store.lock, data.mdb, and the one that was replaced. */
+	ck_assert_uint_eq(count_entries(ts_dir()), 5);
+}
+END_TEST
+
+/* What is there already may be a link to anything, and stays whose it is. */
+START_TEST(what_root_finds_is_not_given_away)
+{
+	struct pidfh *pid;
+	int lock;
+
+	if (t_no_users())
+		return;
+	t_write_file(t_path("precious"), "of value");
+	ck_assert_int_eq(chown(ts_dir(), T_STRANGER, T_GROUP), 0);
+	ck_assert_int_eq(link(t_path("precious"), ts_path("store.lock")), 0);
+	t_write_file(t_path("other"), "");
+	ck_assert_int_eq(link(t_path("other"), ts_path("stashd.pid")), 0);
+	ts_good(store_lock(ts_dir(), false, 0, &lock));
+	ts_good(supervise_lock(ts_dir(), &pid));
+	ck_assert_uint_eq(owner_of(t_path("precious")), 0);
+	ck_assert_uint_eq(owner_of(t_path("other")), 0);
+	ck_assert_int_eq(pidfile_remove(pid), 0);
+	close(lock);
+}
+END_TEST
+
+static const char *
+may_not_read(void *arg)
+{
+	char advice[STORE_ADVICE_MAX];
+
+	if (store_backup_each(ts_dir(), arg, none, NULL) != 0)
+		return t_wrong("the list can't be read: %s", stash_errmsg());
+	if (strstr(store_backup_advice(ts_dir(), advice), "may not read") == NULL)
+		return t_wrong("%s", advice);
+	return NULL;
+}
+
+static const char *
+has_no_list(void *arg)
+{
+	struct store_backup *backup = arg;
+	char advice[STORE_ADVICE_MAX];
+
+	if (store_backup_each(ts_dir(), backup->id, none, NULL) != STASH_E_ACCES)
+		return t_wrong("the list is taken for an empty one");
+	if (store_backup_note(ts_dir(), backup) != STASH_E_ACCES)
+		return t_wrong("the list is replaced");
+	if (strstr(store_backup_advice(ts_dir(), advice), "Permission denied") == NULL)
+		return t_wrong("%s", advice);
+	return NULL;
+}
+
+START_TEST(advice_says_what_may_not_be_read)
+{
+	const struct t_user stranger = { .uid = T_STRANGER };
+	struct store *store = ts_open(NULL);
+	struct store_backup backup;
+	uint8_t id[STORE_ID_LEN];
+
+	if (t_no_users()) {
+		store_close(store);
+		return;
+	}
+	ck_assert_int_eq(mkdir(t_path("to"), 0700), 0);
+	read_id(store, id);
+	ts_put(store, "a", 1, 5000, 0);
+	ck_assert_int_eq(chown(ts_dir(), T_STRANGER, T_STRANGER), 0);
+	ck_assert_int_eq(chown(ts_path("stash.info"), T_STRANGER, T_STRANGER), 0);
+	backup = make_backup(store, id);
+	store_close(store);
+	t_open_dirs();
+	t_as_user(&stranger, may_not_read, id);
+	ck_assert_int_eq(chown(ts_path(STORE_BACKUP_LIST), 0, 0), 0);
+	t_as_user(&stranger, has_no_list, &backup);
+	ck_assert_uint_eq(owner_of(ts_path(STORE_BACKUP_LIST)), 0);
 }
 END_TEST
 
@@ -341,6 +520,10 @@ store_backup_suite(void)
 	tcase_add_test(tc, leftovers_go_with_the_next);
 	tcase_add_test(tc, planted_link_is_not_followed);
 	tcase_add_test(tc, list_has_what_is_there);
+	tcase_add_test(tc, list_that_cant_be_read_is_no_empty_one);
+	tcase_add_test(tc, what_root_makes_is_given_to_the_owner);
+	tcase_add_test(tc, what_root_finds_is_not_given_away);
+	tcase_add_test(tc, advice_says_what_may_not_be_read);
 	tcase_add_test(tc, page_with_a_wrong_number_is_found);
 	return suite;
 }

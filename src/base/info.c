@@ -13,6 +13,7 @@
 #include <bsd/string.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "base/info.h"
 #include "base/random.h"
 #include "base/text.h"
@@ -136,10 +137,11 @@ write_temporary(char temporary[PATH_MAX], const char *dir, const struct stash__i
 	fd = mkostemp(temporary, O_CLOEXEC);
 	if (fd < 0)
 		return stash__fail_errno("%s: nothing can be created in it", dir);
-	if (write_all(fd, text, (size_t)len) != 0 || fsync(fd) != 0) {
+	rc = stash__give_to_owner(fd, temporary, dir);
+	if (rc == 0 && (write_all(fd, text, (size_t)len) != 0 || fsync(fd) != 0))
 		rc = fail_write(temporary);
+	if (rc != 0)
 		unlink(temporary);
-	}
 	close(fd);
 	return rc;
 }

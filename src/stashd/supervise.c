@@ -17,6 +17,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/role.h"
 #include "base/take.h"
@@ -36,6 +37,7 @@
 #define HISTORY 16
 #define LOCK_MS 1000 /* for processes that are dying to be dead */
 #define DIR_DEFAULT "/var/lib/stash"
+#define PID_NAME "stashd.pid"
 
 /* ---- the specification ---- */
 
@@ -98,10 +100,14 @@ supervise_lock(const char *dir, struct pidfh **lock)
 	int64_t deadline = stash__deadline_ns(LOCK_MS);
 	char path[PATH_MAX];
 	pid_t other = 0;
-	int error;
+	int error, result;
 
-	if (snprintf(path, sizeof(path), "%s/stashd.pid", dir) >= (int)sizeof(path))
+	if (snprintf(path, sizeof(path), "%s/" PID_NAME, dir) >= (int)sizeof(path))
 		return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", dir);
+	/* A tool of root's that is killed leaves it, and the next stashd there may be another user's. */
+	result = stash__make_for_owner(dir, PID_NAME);
+	if (result < 0)
+		return result;
 	while ((*lock = pidfile_open(path, 0600, &other)) == NULL) {
 		error = errno;
 		/* When all of them were killed at once, some may still be on their way out. */

@@ -23,6 +23,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "store/backup.h"
 #include "store/env.h"
 
@@ -73,14 +74,19 @@ make_temporary(struct store_backup_file *file)
 	struct stat st = { 0 };
 
 	for (int i = 0; i < NAMES_MAX; i++) {
+		int rc;
+
 		snprintf(file->temporary, sizeof(file->temporary), "%s/" TEMPORARY "XXXXXX", file->dir);
 		file->fd = mkostemp(file->temporary, O_CLOEXEC);
 		if (file->fd < 0)
 			break;
+		rc = stash__give_to_owner(file->fd, file->temporary, file->dir);
 		/* Where there are no locks nobody sweeps either. */
-		if (flock(file->fd, LOCK_EX) != 0 || (fstat(file->fd, &st) == 0 && st.st_nlink > 0))
+		if (rc == 0 && (flock(file->fd, LOCK_EX) != 0 || (fstat(file->fd, &st) == 0 && st.st_nlink > 0)))
 			return 0;
 		store_backup_abort(file);
+		if (rc != 0)
+			return rc;
 	}
 	return stash__fail_errno("%s: nothing can be created in it", file->dir);
 }

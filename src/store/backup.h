@@ -81,15 +81,17 @@ int store_backup_sum(int fd, const char *what, char text[STORE_BACKUP_SUM]);
 
 /* ---- the list (backup_list.c) ---- */
 
-/* Notes one in dir's list. */
+/* Notes one in dir's list.  A list that can't be read isn't replaced. */
 int store_backup_note(const char *dir, const struct store_backup *backup);
 /*
  * Calls fn for those in the list whose files are there and of this store, the newest first, until it returns other
- * than 0, which is returned.  Nothing of them is verified.
+ * than 0, which is returned.  Nothing of them is verified.  An error: the list can't be read; without one there are no
+ * backups, and 0 is returned.
  */
 int store_backup_each(
     const char *dir, const uint8_t id[STORE_ID_LEN], int (*fn)(void *arg, const struct store_backup *), void *arg);
-/* What to do about a damaged store in dir, in a sentence or two, the newest backup in it.  Returns text. */
+/* What to do about a damaged store in dir, in a sentence or two, the newest backup in it, or why none can be
+ * named.  Returns text. */
 const char *store_backup_advice(const char *dir, char text[STORE_ADVICE_MAX]);
 
 /* ---- restoring (restore.c) ---- */

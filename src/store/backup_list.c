@@ -41,7 +41,7 @@ list_free(struct list *list)
 	list->count = 0;
 }
 
-static void
+static int
 list_add(struct list *list, const char *time, const char *path)
 {
 	if (list->count == KEPT) {
@@ -53,30 +53,60 @@ list_add(struct list *list, const char *time, const char *path)
 	}
 	list->paths[list->count] = strdup(path);
 	list->times[list->count] = strdup(time);
-	if (list->paths[list->count] != NULL && list->times[list->count] != NULL)
-		list->count++;
+	if (list->paths[list->count] == NULL || list->times[list->count] == NULL) {
+		free(list->paths[list->count]);
+		free(list->times[list->count]);
+		return stash__fail(STASH_E_NOMEM, "no memory for the list of backups");
+	}
+	list->count++;
+	return 0;
 }
 
-/* Those whose files are there.  A list that can't be read is an empty one. */
-static void
-list_read(const char *dir, struct list *list)
+/* Not there any more, as against: where this user may not look. */
+static bool
+is_gone(const char *path)
 {
-	char path[STORE_PATH_ROOM], line[PATH_MAX + STORE_BACKUP_TIME + 2], *space;
-	FILE *file;
+	return access(path, F_OK) != 0 && (errno == ENOENT || errno == ENOTDIR);
+}
 
-	memset(list, 0, sizeof(*list));
-	if (store_path(path, dir, STORE_BACKUP_LIST) != 0 || (file = fopen(path, "re")) == NULL)
-		return;
-	while (fgets(line, sizeof(line), file) != NULL) {
+static int
+list_lines(FILE *file, const char *path, struct list *list)
+{
+	char line[PATH_MAX + STORE_BACKUP_TIME + 2], *space;
+	int rc = 0;
+
+	while (rc == 0 && fgets(line, sizeof(line), file) != NULL) {
 		line[strcspn(line, "\n")] = '\0';
 		space = strchr(line, ' ');
 		if (line[0] == '#' || space == NULL || space[1] != '/')
 			continue;
 		*space = '\0';
-		if (strlen(line) < STORE_BACKUP_TIME && access(space + 1, F_OK) == 0)
-			list_add(list, line, space + 1);
+		if (strlen(line) < STORE_BACKUP_TIME && !is_gone(space + 1))
+			rc = list_add(list, line, space + 1);
 	}
+	return rc == 0 && ferror(file) ? stash__fail_errno("%s: can't be read", path) : rc;
+}
+
+/* Those whose files are there.  Without a list there are none; one that can't be read may have some.  After a failure
+ * there is nothing to be freed. */
+static int
+list_read(const char *dir, struct list *list)
+{
+	char path[STORE_PATH_ROOM];
+	FILE *file;
+	int rc = store_path(path, dir, STORE_BACKUP_LIST);
+
+	memset(list, 0, sizeof(*list));
+	if (rc != 0)
+		return rc;
+	file = fopen(path, "re");
+	if (file == NULL)
+		return errno == ENOENT ? 0 : stash__fail_errno("%s: can't be read", path);
+	rc = list_lines(file, path, list);
 	fclose(file);
+	if (rc != 0)
+		list_free(list);
+	return rc;
 }
 
 static void
@@ -110,9 +140,12 @@ store_backup_note(const char *dir, const struct store_backup *backup)
 	if (flock(fd, LOCK_EX) != 0) {
 		rc = stash__fail_errno("%s: can't be locked", dir);
 	} else {
-		list_read(dir, &list);
-		list_add(&list, backup->made, backup->path);
-		rc = list_write(dir, &list);
+		/* What can't be read isn't replaced: the backups in it would be forgotten. */
+		rc = list_read(dir, &list);
+		if (rc == 0)
+			rc = list_add(&list, backup->made, backup->path);
+		if (rc == 0)
+			rc = list_write(dir, &list);
 		list_free(&list);
 	}
 	close(fd);
@@ -126,11 +159,11 @@ store_backup_each(
 	struct store_backup *backup = malloc(sizeof(*backup));
 	struct list list;
 	struct stat st;
-	int rc = 0;
+	int rc;
 
 	if (backup == NULL)
 		return stash__fail(STASH_E_NOMEM, "no memory for a backup");
-	list_read(dir, &list);
+	rc = list_read(dir, &list);
 	for (size_t i = list.count; i > 0 && rc == 0; i--) {
 		if (store_backup_read(list.paths[i - 1], NULL, backup) == 0 && backup->has_info &&
 		    memcmp(backup->id, id, STORE_ID_LEN) == 0 && stat(backup->path, &st) == 0 &&
@@ -156,28 +189,62 @@ quote(char *to, size_t size, const char *path)
 	stash__escape(to, size, path, strlen(path));
 }
 
+/* Whether there are some that another user may look at. */
+static bool
+are_hidden(const char *dir)
+{
+	struct list list;
+	bool hidden = false;
+
+	if (list_read(dir, &list) != 0)
+		return false;
+	for (size_t i = 0; i < list.count; i++)
+		hidden = hidden || (access(list.paths[i], R_OK) != 0 && errno == EACCES);
+	list_free(&list);
+	return hidden;
+}
+
+/* None was found: rc says why, or there is none.  Whoever may look at them is sent to the list, not past it. */
+static void
+advise_without(const char *dir, int rc, char text[STORE_ADVICE_MAX])
+{
+	char where[160], why[200];
+
+	quote(where, sizeof(where), dir);
+	quote(why, sizeof(why), stash_errmsg());
+	if (rc < 0)
+		snprintf(text, STORE_ADVICE_MAX,
+		    "Which backups there are can't be told: %s. As root, restore the newest: stashctl -d %s restore",
+		    why, where);
+	else if (are_hidden(dir))
+		snprintf(text, STORE_ADVICE_MAX,
+		    "There are backups that user %u may not read. As root, restore the newest: stashctl -d %s restore",
+		    (unsigned)geteuid(), where);
+	else
+		snprintf(text, STORE_ADVICE_MAX,
+		    "There is no backup that is known here; restore another one: stashctl -d %s restore BACKUP; "
+		    "or have it set aside and begin with an empty store: stashctl -d %s restore --empty",
+		    where, where);
+}
+
 const char *
 store_backup_advice(const char *dir, char text[STORE_ADVICE_MAX])
 {
 	struct store_backup *newest = calloc(1, sizeof(*newest));
 	struct stash__info info;
-	char where[160];
-	int rc = newest == NULL ? STASH_E_NOMEM : stash__info_read(dir, &info);
+	int rc = newest == NULL ? stash__fail(STASH_E_NOMEM, "no memory for a backup") : stash__info_read(dir, &info);
 
-	quote(where, sizeof(where), dir);
 	if (rc == 0)
 		rc = store_backup_each(dir, info.id, take, newest);
 	if (rc == 1) {
-		char path[250];
+		char where[160], path[250];
 
+		quote(where, sizeof(where), dir);
 		quote(path, sizeof(path), newest->path);
 		snprintf(text, STORE_ADVICE_MAX, "Restore the newest backup, of %s: stashctl -d %s restore %s",
 		    newest->made, where, path);
 	} else {
-		snprintf(text, STORE_ADVICE_MAX,
-		    "There is no backup that is known here; restore another one: stashctl -d %s restore BACKUP; "
-		    "or have it set aside and begin with an empty store: stashctl -d %s restore --empty",
-		    where, where);
+		advise_without(dir, rc, text);
 	}
 	free(newest);
 	return text;

@@ -21,8 +21,10 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/file.h"
 #include "store/env.h"
 
+#define LOCK_NAME "store.lock"
 #define HOLDERS_MAX 4
 #define RETRY_NS 5000000
 
@@ -125,8 +127,10 @@ int
 store_lock(const char *dir, bool exclusive, int timeout_ms, int *result)
 {
 	char path[STORE_PATH_ROOM];
-	int fd, rc = store_path(path, dir, "store.lock");
+	int fd, rc = store_path(path, dir, LOCK_NAME);
 
+	if (rc == 0)
+		rc = stash__make_for_owner(dir, LOCK_NAME);
 	if (rc != 0)
 		return rc;
 	fd = open_lock_file(path, exclusive);

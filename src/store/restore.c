@@ -18,6 +18,7 @@
 #include <stash/error.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "store/backup.h"
 #include "store/env.h"
 
@@ -25,14 +26,17 @@
 
 /* Copies and syncs it; what it has read must have the checksum that the backup had. */
 static int
-copy_in(const struct store_backup *backup, const char *temporary)
+copy_in(const char *dir, const struct store_backup *backup, const char *temporary)
 {
 	char sum[STORE_BACKUP_SUM];
 	int to = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
 
 	if (to < 0)
 		return stash__fail_errno("%s: can't be made", temporary);
-	rc = store_copy_bytes(backup->path, to);
+	/* Root restores it for the user whose stashd this is. */
+	rc = stash__give_to_owner(to, temporary, dir);
+	if (rc == 0)
+		rc = store_copy_bytes(backup->path, to);
 	if (rc == 0 && fsync(to) != 0)
 		rc = store_fail(errno, "%s: can't be synced", temporary);
 	if (rc == 0 && backup->has_info) {
@@ -104,7 +108,7 @@ store_restore(const char *dir, const struct store_backup *backup, bool damaged, 
 	if (unlink(temporary) != 0 && errno != ENOENT)
 		return stash__fail_errno("%s: can't be removed", temporary);
 	if (backup != NULL)
-		rc = copy_in(backup, temporary);
+		rc = copy_in(dir, backup, temporary);
 	if (rc == 0)
 		rc = name_aside(dir, path, damaged, aside);
 	if (rc >= 0)

@@ -15,21 +15,41 @@
 #include <stash/error.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "store/env.h"
 
 #define NEW_END ".new"
 
-/* The errno of what failed; 0: it is on the disk, under its temporary name. */
+/* A new file, which belongs to whoever owns the directory. */
 static int
-write_text(const char *temporary, store_text_fn *fn, const void *arg)
+make_temporary(const char *temporary, const char *dir)
 {
-	int fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600), error = 0;
-	FILE *out = fd >= 0 ? fdopen(fd, "w") : NULL;
+	int fd, rc;
+
+	/* Whoever began it before was killed; a link that somebody has put there isn't followed, nor given away. */
+	if (unlink(temporary) != 0 && errno != ENOENT)
+		return stash__fail_errno("%s: can't be removed", temporary);
+	fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return store_fail(errno, "%s: can't be made", temporary);
+	rc = stash__give_to_owner(fd, temporary, dir);
+	if (rc == 0)
+		return fd;
+	close(fd);
+	unlink(temporary);
+	return rc;
+}
+
+/* The errno of what failed; 0: it is on the disk, under its temporary name.  Closes fd. */
+static int
+write_text(int fd, store_text_fn *fn, const void *arg)
+{
+	FILE *out = fdopen(fd, "w");
+	int error = 0;
 
 	if (out == NULL) {
 		error = errno;
-		if (fd >= 0)
-			close(fd);
+		close(fd);
 		return error;
 	}
 	errno = 0;
@@ -45,13 +65,16 @@ int
 store_text_replace(const char *path, store_text_fn *fn, const void *arg)
 {
 	char temporary[PATH_MAX], dir[PATH_MAX];
-	int error;
+	int fd, error;
 
 	if (snprintf(temporary, sizeof(temporary), "%s" NEW_END, path) >= (int)sizeof(temporary))
 		return stash__fail(STASH_E_TOOBIG, "%.200s...: the path is too long", path);
 	strlcpy(dir, path, sizeof(dir));
 	*strrchr(dir, '/') = '\0';
-	error = write_text(temporary, fn, arg);
+	fd = make_temporary(temporary, dir);
+	if (fd < 0)
+		return fd;
+	error = write_text(fd, fn, arg);
 	if (error == 0 && rename(temporary, path) != 0)
 		error = errno;
 	if (error != 0) {

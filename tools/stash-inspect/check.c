@@ -204,8 +204,11 @@ check_backups(struct checking *c)
 	struct store_options options = { .map_bytes = stash__reader_map_bytes };
 	int code = store_backup_each(stash__store_dir(c->store), info->id, count_backup, c);
 
-	if (code < 0)
-		return code;
+	if (code < 0) {
+		tell(c, "backups", false, "%s", stash_errmsg());
+		worse(c, SOME);
+		return 0;
+	}
 	if (c->backups == 0) {
 		tell(c, "backups", true, "none is known");
 		return 0;
