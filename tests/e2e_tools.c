@@ -4,9 +4,12 @@
  * stash-inspect shows while everything lives, while the stash process sleeps, and after everything was killed
  * at once.
  */
+#include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -257,6 +260,111 @@ START_TEST(test_nobody_helps)
 }
 END_TEST
 
+/* ---- check ---- */
+
+static unsigned
+count_files(const char *dir)
+{
+	DIR *d = opendir(dir);
+	unsigned n = 0;
+
+	ck_assert_ptr_nonnull(d);
+	while (readdir(d) != NULL)
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+/* Whether a process has a file open whose name was in this directory, and is gone. */
+static bool
+has_nameless(void *arg)
+{
+	const struct t_proc *p = arg;
+	char dir[64], path[PATH_MAX], end[] = " (deleted)";
+	struct dirent *e;
+	bool yes = false;
+	DIR *d;
+
+	snprintf(dir, sizeof dir, "/proc/%d/fd", (int)p->pid);
+	d = opendir(dir);
+	while (d != NULL && (e = readdir(d)) != NULL) {
+		ssize_t n = readlinkat(dirfd(d), e->d_name, path, sizeof path - 1);
+
+		path[n > 0 ? n : 0] = '\0';
+		yes = yes ||
+		    (strncmp(path, t_path("tmp/"), strlen(t_path("tmp/"))) == 0 && (size_t)n > sizeof end &&
+			strcmp(path + n - (sizeof end - 1), end) == 0);
+	}
+	if (d != NULL)
+		closedir(d);
+	return yes;
+}
+
+/* It waits for a stash process that sleeps, and is killed: the copy, which may be large, has no name by then. */
+START_TEST(test_check_leaves_nothing)
+{
+	struct t_proc check = { .pid = 0 };
+	struct tt_result r;
+	pid_t stash;
+
+	begin();
+	ck_assert_int_eq(mkdir(t_path("tmp"), 0700), 0);
+	ck_assert_int_eq(setenv("TMPDIR", t_path("tmp"), 1), 0);
+	CTL(0, "123", "call", "sequence", "next_number");
+	stash = t_pid(&stashd, T_STASH, NULL);
+	ck_assert_int_eq(kill(stash, SIGSTOP), 0);
+	t_spawn(&check, (const char *const[]){ t_build("stash-inspect"), "check", NULL }, NULL);
+	ck_assert(t_wait_for(has_nameless, &check, 10000));
+	ck_assert_uint_eq(count_files(t_path("tmp")), 0);
+	t_kill(&check, SIGKILL);
+	ck_assert_int_eq(t_wait(&check, 10000), 256 + SIGKILL);
+	ck_assert_uint_eq(count_files(t_path("tmp")), 0);
+	ck_assert_int_eq(kill(stash, SIGCONT), 0);
+	TT_RUN(&r, &stash_inspect, "check");
+	tt_exits(&r, 0);
+	tt_says(&r, t_store(&stashd));
+	ck_assert_ptr_null(strstr(r.out, "/proc/"));
+	tt_free(&r);
+	ck_assert_uint_eq(count_files(t_path("tmp")), 0);
+	t_stashd_stop(&stashd, 10000);
+}
+END_TEST
+
+/* The word by which LMDB knows its version, in both meta pages: a copy has it as the file. */
+static void
+turn_versions(void)
+{
+	int fd = open(t_path("store/data.mdb"), O_RDWR | O_CLOEXEC);
+	unsigned char byte;
+
+	ck_assert_int_ge(fd, 0);
+	for (off_t at = 20; at < 8192; at += 4096) {
+		ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+		byte ^= 0x40;
+		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+	}
+	close(fd);
+}
+
+/* What the copy can't be opened for is told of the store. */
+START_TEST(test_check_names_the_store)
+{
+	char path[PATH_MAX + 2];
+	struct tt_result r;
+
+	begin();
+	turn_versions();
+	TT_RUN(&r, &stash_inspect, "check");
+	turn_versions();
+	tt_exits(&r, EX_DATAERR);
+	snprintf(path, sizeof path, "%s: ", t_store(&stashd));
+	tt_complains(&r, path);
+	ck_assert_msg(strstr(r.err, "/proc/") == NULL && strstr(r.err, "stash-check") == NULL, "%s", r.err);
+	tt_free(&r);
+	t_stashd_stop(&stashd, 10000);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -269,6 +377,8 @@ suite(void)
 	tcase_add_test(tc, test_inspect);
 	tcase_add_test(tc, test_crash);
 	tcase_add_test(tc, test_nobody_helps);
+	tcase_add_test(tc, test_check_leaves_nothing);
+	tcase_add_test(tc, test_check_names_the_store);
 	return s;
 }
 

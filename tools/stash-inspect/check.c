@@ -92,16 +92,35 @@ tell_findings(struct checking *c, const char *what)
 
 /* ---- the store ---- */
 
-/* A file that nobody finds any more when this process is over; its directory: where large files may be. */
+/* A file without a name, so that nothing of it is left when this process is over, however it ends; its directory: where
+ * large files may be. */
 static int
-temporary(char path[PATH_MAX])
+temporary(void)
 {
 	const char *dir = getenv("TMPDIR");
-	int fd;
+	char path[PATH_MAX];
+	int fd, code;
 
-	snprintf(path, PATH_MAX, "%s/stash-check.XXXXXX", dir != NULL && *dir == '/' ? dir : "/var/tmp");
+	snprintf(path, sizeof path, "%s/stash-check.XXXXXX", dir != NULL && *dir == '/' ? dir : "/var/tmp");
 	fd = mkostemp(path, O_CLOEXEC);
-	return fd >= 0 ? fd : stash__fail_errno("%s: a copy of the store can't be made there", path);
+	if (fd < 0)
+		return stash__fail_errno("%s: a copy of the store can't be made there", path);
+	if (unlink(path) == 0)
+		return fd;
+	code = stash__fail_errno("%s: can't be removed", path);
+	close(fd);
+	return code;
+}
+
+/* The thread's message, with the path that people know in place of the file's. */
+static int
+fail_as(int code, const char *file, const char *path)
+{
+	const char *text = stash_errmsg(), *at = strstr(text, file);
+
+	if (at == NULL || strcmp(file, path) == 0)
+		return code;
+	return stash__fail(code, "%.*s%s%s", (int)(at - text), text, path, at + strlen(file));
 }
 
 /* Looks at a file; path: as people are to see it. */
@@ -121,21 +140,22 @@ check_file(struct checking *c, const char *file, const char *what, const char *p
 		tell_findings(c, what);
 		worse(c, EX_DATAERR);
 	}
-	return code < 0 ? code : 0;
+	return code < 0 ? fail_as(code, file, path) : 0;
 }
 
 static int
 check_copy(struct checking *c)
 {
-	char path[PATH_MAX];
-	int fd = temporary(path), code;
+	char file[64];
+	int fd = temporary(), code;
 
 	if (fd < 0)
 		return fd;
 	code = stash__store_copy(c->store, fd, tool_timeout(c->t, WAIT_MS), &c->online);
+	/* The process that looks at it keeps no descriptor: it opens this one's. */
+	snprintf(file, sizeof file, "/proc/%ld/fd/%d", (long)getpid(), fd);
 	if (code == 0)
-		code = check_file(c, path, "store", stash__store_dir(c->store), stash__store_info(c->store)->id);
-	unlink(path);
+		code = check_file(c, file, "store", stash__store_dir(c->store), stash__store_info(c->store)->id);
 	close(fd);
 	return code;
 }
