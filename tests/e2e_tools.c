@@ -221,6 +221,36 @@ START_TEST(test_crash)
 }
 END_TEST
 
+static bool
+has_last_crash(void *arg)
+{
+	json_t *o = inspect("show", arg);
+	bool yes = json_is_object(json_object_get(o, "last_crash"));
+
+	json_decref(o);
+	return yes;
+}
+
+/* Nobody follows a temporary child and clears its black box: its crash is told once, by the report. */
+START_TEST(test_crash_of_the_last_incarnation)
+{
+	struct tt_result r;
+
+	memset(&stashd, 0, sizeof stashd);
+	t_stashd_start(&stashd, t_config("once", "examples/sequence.so", "\"123\"", "restart = \"temporary\";", ""));
+	ck_assert_int_eq(setenv("STASH_DIR", t_store(&stashd), 1), 0);
+	CTL(0, "123", "call", "once", "next_number");
+	CTL(0, "", "cast", "once", "increment_number", "cat");
+	ck_assert(t_wait_for(has_last_crash, (void *)(uintptr_t) "once", 10000));
+	TT_RUN(&r, &stash_inspect, "show", "once");
+	tt_exits(&r, 0);
+	tt_says(&r, "last crash  ");
+	ck_assert_msg(strstr(r.out, "not reported") == NULL, "%s", r.out);
+	tt_free(&r);
+	t_stashd_stop(&stashd, 10000);
+}
+END_TEST
+
 /* Reading needs no one's help. */
 START_TEST(test_nobody_helps)
 {
@@ -376,6 +406,7 @@ suite(void)
 	tcase_add_test(tc, test_wait_for_stashd);
 	tcase_add_test(tc, test_inspect);
 	tcase_add_test(tc, test_crash);
+	tcase_add_test(tc, test_crash_of_the_last_incarnation);
 	tcase_add_test(tc, test_nobody_helps);
 	tcase_add_test(tc, test_check_leaves_nothing);
 	tcase_add_test(tc, test_check_names_the_store);

@@ -206,6 +206,55 @@ START_TEST(test_show_slot)
 }
 END_TEST
 
+static void
+put_death(uint64_t incarnation, pid_t pid)
+{
+	char text[100];
+
+	snprintf(text, sizeof text, "incarnation %llu, process %d: SIGSEGV", (unsigned long long)incarnation, (int)pid);
+	ti_put_event(STASH_EV_EXITED, text);
+}
+
+static void
+shows_crash(const char *line)
+{
+	struct tt_result r;
+
+	TT_RUN(&r, &stash_inspect, "show", "sequence");
+	tt_exits(&r, 0);
+	tt_says(&r, "last crash  ");
+	if (line != NULL)
+		tt_says(&r, line);
+	ck_assert_msg((strstr(r.out, "\ncrash  ") != NULL) == (line != NULL), "%s", r.out);
+	tt_free(&r);
+}
+
+/* The black box keeps a crash until the name's next process begins; its report is the event. */
+START_TEST(test_show_crash_once)
+{
+	const struct ti_state image = { .next = 500, .note = "n" };
+	struct stash__origin origin = tt_origin();
+	struct tt_slot slot;
+
+	ti_make_store();
+	tt_slot_make(&slot, "sequence", &origin);
+	fill_box(&slot);
+	tt_slot_base(&slot, 90, 77, &image, sizeof image);
+	/* Other processes', of which one had the same number in its time; a start that failed before it. */
+	put_death(3, getpid());
+	put_death(4, 1);
+	ti_put_event(STASH_EV_START_FAILED, "init_error");
+	shows_crash("crash       SIGSEGV at 0xdead, not reported yet\n");
+	/* Its own; nothing else says what the signal was. */
+	slot.out.box->phase = STASH__PHASE_INIT;
+	shows_crash("crash       SIGSEGV at 0xdead, when it was started\n");
+	slot.out.box->phase = STASH__PHASE_CALLBACK;
+	put_death(4, getpid());
+	shows_crash(NULL);
+	tt_slot_close(&slot);
+}
+END_TEST
+
 START_TEST(test_history)
 {
 	struct tt_result r;
@@ -469,6 +518,7 @@ suite(void)
 	tcase_add_test(tc, test_show);
 	tcase_add_test(tc, test_show_raw);
 	tcase_add_test(tc, test_show_slot);
+	tcase_add_test(tc, test_show_crash_once);
 	tcase_add_test(tc, test_history);
 	tcase_add_test(tc, test_events);
 	tcase_add_test(tc, test_registry);

@@ -113,6 +113,18 @@ put_event(struct store_batch *batch, uint32_t type, uint32_t reason, int64_t tim
 	stash__buf_fini(&buf);
 }
 
+void
+ti_put_event(uint32_t type, const char *text)
+{
+	struct store_batch *batch;
+	struct store *store = ts_open(NULL);
+
+	ts_good(store_begin(store, &batch));
+	put_event(batch, type, STASH_REASON_CRASH, stash__time_ns(), text);
+	ts_good(store_commit(batch));
+	store_close(store);
+}
+
 static void
 put_schema(struct store_batch *batch)
 {

@@ -16,5 +16,7 @@ struct ti_state {
 void ti_make_store(void);
 /* Adds a further name of `sequence' with a value, a group, a monitor. */
 void ti_put_names(void);
+/* Adds an event of `sequence', a crash. */
+void ti_put_event(uint32_t type, const char *text);
 
 #endif

@@ -4,6 +4,7 @@
  * worker does, and how the last one ended. It asks nobody but for the words:
  * state and black box are read from shared memory, also while the worker hangs.
  */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,11 +13,28 @@
 #include "shm/fields.h"
 #include "stash-inspect/show.h"
 
+/* Whether it tells the end of the process whose black box was looked at: incarnations alone are counted anew where no
+ * slots are left. */
+static bool
+is_its_end(const struct shown *s, const struct stash_event *event)
+{
+	char begin[64];
+	int len = snprintf(
+	    begin, sizeof begin, "incarnation %" PRIu64 ", process %d:", s->look.incarnation, (int)s->look.pid);
+
+	return event->type == STASH_EV_EXITED && strncmp(event->text, begin, (size_t)len) == 0;
+}
+
 static int
 read_crash(void *arg, const struct stash_event *event)
 {
 	struct shown *s = arg;
 
+	if (s->has_slot && strcmp(event->name, s->name) == 0) {
+		s->reported = s->reported || is_its_end(s, event);
+		s->start_failed = event->type == STASH_EV_START_FAILED ||
+		    (s->start_failed && event->type != STASH_EV_STARTED);
+	}
 	if (event->type == STASH_EV_MESSAGE && s->crash.seq != 0 && strcmp(event->name, s->name) == 0) {
 		strlcat(s->crash.text, "; ", sizeof s->crash.text);
 		strlcat(s->crash.text, event->text, sizeof s->crash.text);

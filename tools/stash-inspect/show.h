@@ -16,7 +16,9 @@ struct shown {
 	char *words;		    /* the state as its behaviour says it; NULL: it doesn't, or isn't to be asked */
 	uint64_t words_version;	    /* of that state */
 	struct stash__look look;
-	struct { /* seq 0: none is known */
+	bool reported;	   /* there is an event for the end of the process that the look shows */
+	bool start_failed; /* and the newest one of a start is that it failed */
+	struct {	   /* seq 0: none is known */
 		uint64_t seq;
 		int64_t time_ns;
 		uint32_t reason;

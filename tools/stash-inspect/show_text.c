@@ -140,11 +140,16 @@ signal_name(FILE *out, int number)
 		fprintf(out, "signal %d", number);
 }
 
-/* What a crash has left in the black box that its supervisor hasn't come to yet. */
+/* What a crash has left in the black box that its supervisor hasn't come to yet.  It stays there until the name's next
+ * process begins, which there may never be; once it is reported, it is the last crash.  Of a start that failed there is
+ * an event, too, which doesn't say how. */
 static void
-fresh_crash(FILE *out, const struct stash__crash *c)
+fresh_crash(FILE *out, const struct shown *s)
 {
-	if (c->present == 0)
+	const struct stash__crash *c = &s->look.box.crash;
+	bool start = s->start_failed && s->look.box.phase == STASH__PHASE_INIT;
+
+	if (c->present == 0 || s->reported)
 		return;
 	title(out, "crash");
 	if (c->present == 1)
@@ -157,7 +162,7 @@ fresh_crash(FILE *out, const struct stash__crash *c)
 		fputs(": ", out);
 		escaped(out, c->text);
 	}
-	fputs(", not reported yet\n", out);
+	fputs(start ? ", when it was started\n" : ", not reported yet\n", out);
 }
 
 static void
@@ -205,7 +210,7 @@ show_text(const struct look *look, const struct shown *s)
 	if (s->has_slot) {
 		doing(out, &s->look);
 		figures(out, &s->look);
-		fresh_crash(out, &s->look.box.crash);
+		fresh_crash(out, s);
 	}
 	last_crash(out, s);
 	if (!s->has_state)
