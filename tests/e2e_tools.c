@@ -159,6 +159,61 @@ START_TEST(test_wait_for_stashd)
 }
 END_TEST
 
+#define STOPPED "wait web.value: it is stopped, and won't come back by itself; start it: stashctl restart-child "
+
+/* Nobody starts it: that is said at once, however much time there is. */
+START_TEST(test_wait_for_a_stopped_child)
+{
+	begin();
+	CTL(0, "", "wait", "web.value");
+	CTL(0, "", "terminate-child", "web.value");
+	CTL_FAILS(EX_UNAVAILABLE, STOPPED "root/web/value\n", "-t", "infinity", "wait", "web.value");
+	ck_assert(t_murder(&stashd, T_SUPERVISOR, NULL));
+	CTL_FAILS(EX_UNAVAILABLE, STOPPED "root/web/value\n", "-t", "infinity", "wait", "web.value");
+	CTL(0, "", "wait", "sequence");
+	CTL(0, "", "terminate-child", "root/web");
+	CTL_FAILS(EX_UNAVAILABLE, STOPPED "root/web\n", "-t", "infinity", "wait", "web.value");
+	CTL(0, NULL, "restart-child", "root/web");
+	CTL(0, "", "wait", "web.value");
+	t_stashd_stop(&stashd, 10000);
+	/* The last reason, not that of an attempt without any time. */
+	CTL_FAILS(EX_UNAVAILABLE, "wait web.value: no stashd runs on ", "-t", "0.1", "wait", "web.value");
+}
+END_TEST
+
+static bool
+is_stopped(void *arg)
+{
+	struct stash_process p;
+
+	return stash_whereis(arg, "web.value", &p) == 0 && p.status == STASH_STOPPED;
+}
+
+/* All are stopped in a tree that has ended, and the next stashd starts them. */
+START_TEST(test_wait_over_a_stop)
+{
+	struct t_proc wait = { .pid = 0 };
+	struct stash_client *client;
+	pid_t stash;
+
+	begin();
+	client = t_client(&stashd);
+	CTL(0, "", "wait", "web.value");
+	stash = t_pid(&stashd, T_STASH, NULL);
+	ck_assert_int_eq(kill(stash, SIGSTOP), 0);
+	t_kill(&stashd.proc, SIGTERM);
+	ck_assert(t_wait_for(is_stopped, client, 20000));
+	CTL_FAILS(EX_TEMPFAIL, "", "-t", "0.5", "wait", "web.value");
+	t_spawn(&wait, (const char *const[]){ t_build("stashctl"), "-t", "20", "wait", "web.value", NULL }, NULL);
+	ck_assert_int_eq(kill(stash, SIGCONT), 0);
+	ck_assert_int_eq(t_wait(&stashd.proc, 20000), 0);
+	stash_client_close(client);
+	t_stashd_start(&stashd, NULL);
+	ck_assert_int_eq(t_wait(&wait, 20000), 0);
+	t_stashd_stop(&stashd, 10000);
+}
+END_TEST
+
 START_TEST(test_inspect)
 {
 	struct tt_result r;
@@ -404,6 +459,8 @@ suite(void)
 	tcase_add_test(tc, test_messages);
 	tcase_add_test(tc, test_control);
 	tcase_add_test(tc, test_wait_for_stashd);
+	tcase_add_test(tc, test_wait_for_a_stopped_child);
+	tcase_add_test(tc, test_wait_over_a_stop);
 	tcase_add_test(tc, test_inspect);
 	tcase_add_test(tc, test_crash);
 	tcase_add_test(tc, test_crash_of_the_last_incarnation);

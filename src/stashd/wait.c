@@ -3,6 +3,7 @@
  * wait.c: requests of a client whose answer comes later: when a worker runs, when the machine, the stash or a process
  * has answered. Whoever answers first ends them; so does the client's end.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,9 +94,38 @@ wait_over(struct wait *wait, int error, const char *text)
 		peer_doom(p);
 }
 
+/* What has to be started so that it runs: itself, or the topmost one above it that is stopped. NULL: all of the tree. */
+static const struct sup_node *
+stopped_child(const struct sup_node *node)
+{
+	const struct sup_node *above;
+
+	while ((above = sup_node_above(node)) != NULL && sup_node_status(above) == STASH_STOPPED)
+		node = above;
+	return above != NULL ? node : NULL;
+}
+
+/*
+ * Its worker is stopped, and nobody starts it by himself. When all of the tree has ended, so does its stashd: who waits
+ * until a worker runs waits for the next stashd then, as he learns by the end of his connection.
+ */
+static void
+wait_stopped(struct wait *wait, const struct sup_node *node)
+{
+	const struct sup_node *child = node != NULL ? stopped_child(node) : NULL;
+	char text[STASH__ERRMSG_MAX];
+
+	if (node != NULL && child == NULL && wait->kind == WAIT_AWAIT)
+		return;
+	snprintf(text, sizeof(text), "it is stopped, and won't come back by itself%s%s",
+	    child != NULL ? "; start it: stashctl restart-child " : "", child != NULL ? sup_node_path(child) : "");
+	wait_over(wait, STASH_E_DOWN, text);
+}
+
 void
 peers_worker_status(struct worker *w, bool gone)
 {
+	const struct sup_node *node = gone ? NULL : sup_find(w->server->machine, w->listed);
 	struct wait *wait, *next;
 
 	if (!gone && w->status != STASH_RUNNING && w->status != STASH_STOPPED)
@@ -105,7 +135,7 @@ peers_worker_status(struct worker *w, bool gone)
 		if (gone)
 			wait_over(wait, STASH_E_NOENT, "there is no such name any more");
 		else if (w->status == STASH_STOPPED)
-			wait_over(wait, STASH_E_DOWN, "it is stopped, and won't come back by itself");
+			wait_stopped(wait, node);
 		else
 			wait_over(wait, 0, "");
 	}
@@ -134,7 +164,7 @@ wait_for_worker(struct peer *p, enum wait_kind kind, int64_t type, uint64_t numb
 	if (node != NULL && sup_node_status(node) == STASH_RUNNING)
 		wait_over(wait, 0, "");
 	else if (node != NULL && sup_node_status(node) == STASH_STOPPED)
-		wait_over(wait, STASH_E_DOWN, "it is stopped, and won't come back by itself");
+		wait_stopped(wait, node);
 }
 
 void
