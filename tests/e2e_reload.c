@@ -13,6 +13,7 @@
 
 #include <stash/supervisor.h>
 
+#include "stash-inspect/inspect.h"
 #include "stashctl/ctl.h"
 #include "testlib.h"
 #include "testlib_live.h"
@@ -262,6 +263,64 @@ START_TEST(a_start_that_fails_is_told)
 }
 END_TEST
 
+/* Runs stash-inspect; wants this status, and these words in its output. */
+static void
+inspect(int line, int status, const char *says, const char *const *words)
+{
+	struct tt_result r;
+
+	tt_run(&r, &stash_inspect, NULL, words);
+	ck_assert_msg(r.status == status && strstr(r.out, says) != NULL,
+	    "line %d: exit %d, not %d, or no \"%s\" in\n%s%s", line, r.status, status, says, r.out, r.err);
+	tt_free(&r);
+}
+#define INSPECT(status, says, ...) inspect(__LINE__, status, says, (const char *const[]){ __VA_ARGS__, NULL })
+#define ILL(names) INSPECT(1, "ill: 1 of 2 workers are stopped since their start failed: " names "\n", "health")
+
+/* Nobody tries again, so somebody has to be told as long as it is so, whoever dies meanwhile. */
+START_TEST(a_worker_that_has_not_started_again_is_an_illness)
+{
+	struct stash_client *c;
+
+	begin(config("", CHILDREN(agent("a", "1", ""), agent("b", "1", ""))));
+	c = t_client(&stashd);
+	INSPECT(0, "healthy: 2 workers run", "health");
+	ck_assert_int_eq(symlink(t_build("tests/modules/child.so"), t_path("child.so")), 0);
+	t_write_file(stashd.conf,
+	    config("", CHILDREN(agent("a", "1", ""), "{ id = \"b\"; module = \"child.so\"; args = [\"fail\"]; }")));
+	ck_assert_int_eq(stash_reload(c, 60000), STASH_E_START);
+	ILL("b");
+	INSPECT(0, "\nb     failed ", "list");
+	INSPECT(0, "b   failed ", "tree");
+	INSPECT(0, "\"status\":\"stopped\",\"failed\":true", "-j", "whereis", "b");
+	INSPECT(0, "\"status\":\"running\",\"failed\":false", "-j", "whereis", "a");
+	INSPECT(0, "1 running, 1 stopped (1 failed)", "stat");
+	INSPECT(0, "\"stopped\":1,\"held\":0,\"failed\":1", "-j", "stat");
+	ck_assert(t_murder(&stashd, T_SUPERVISOR, NULL));
+	ILL("b");
+	/* who leaves it at that says so */
+	ck_assert_int_eq(stash_terminate_child(c, "root", "b", 20000), 0);
+	INSPECT(0, "healthy: 1 workers run", "health");
+	ck_assert_int_eq(stash_restart_child(c, "root", "b", NULL, 20000), STASH_E_START);
+	ILL("b");
+	/* read by the stash, which stores first what there is */
+	INSPECT(0, "\nb     root/b  failed ", "registry");
+	stash_client_close(c);
+	t_murder_all(&stashd);
+	INSPECT(0, "\nb     failed ", "list");
+	INSPECT(0, "b   failed ", "tree");
+	t_stashd_start(&stashd, NULL);
+	t_wait_output(&stashd.proc, "up: ", 20000);
+	ILL("b");
+	c = t_client(&stashd);
+	reload(c, config("", CHILDREN(agent("a", "1", ""), agent("b", "1", ""))));
+	INSPECT(0, "healthy: 2 workers run", "health");
+	t_expect_call(c, "b", "get", NULL, "1");
+	stash_client_close(c);
+	t_stashd_stop(&stashd, 20000);
+}
+END_TEST
+
 /* Forty agents with that value, of which every fourth is there in one form only, and one that never changes. */
 static const char *
 many(int form)
@@ -394,6 +453,7 @@ suite(void)
 	tcase_add_test(tc, a_dry_run_tells_and_does_nothing);
 	tcase_add_test(tc, a_mistake_changes_nothing);
 	tcase_add_test(tc, a_start_that_fails_is_told);
+	tcase_add_test(tc, a_worker_that_has_not_started_again_is_an_illness);
 	tcase_add_test(tc, the_supervisor_dies_in_the_midst);
 	tcase_add_test(tc, after_the_death_of_all_the_stored_tree_is_changed);
 	return s;

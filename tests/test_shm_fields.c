@@ -268,7 +268,8 @@ row(void)
 	struct stash__registry_row r = { .boot_id = "fifteen letters", .since_ns = 123 };
 
 	r.process = (struct stash_process){ .pid = 7,
-		.status = STASH_RUNNING,
+		.status = STASH_STOPPED,
+		.failed = 1,
 		.start_time = 8,
 		.incarnation = 9,
 		.version = UINT64_MAX,

@@ -65,11 +65,11 @@ struct stash_process {
 	int32_t pid;		/* 0: none now. With start_time it is unique */
 	uint32_t status;	/* enum stash_status */
 	uint32_t is_supervisor; /* 1: a node of the tree, with children instead of a pid */
-	uint32_t reserved32;
-	uint64_t start_time;  /* in clock ticks since boot */
-	uint64_t incarnation; /* counts the starts of this name, from 1 */
-	uint64_t version;     /* transitions committed; 0: none ever */
-	uint64_t restarts;    /* since the child was first started */
+	uint32_t failed;	/* 1: stopped since its start failed */
+	uint64_t start_time;	/* in clock ticks since boot */
+	uint64_t incarnation;	/* counts the starts of this name, from 1 */
+	uint64_t version;	/* transitions committed; 0: none ever */
+	uint64_t restarts;	/* since the child was first started */
 	uint64_t reserved[8];
 	char id[STASH_NAME_MAX + 1];	/* in its supervisor */
 	char name[STASH_NAME_MAX + 1];	/* "": none */

@@ -24,7 +24,7 @@ stash__pack_process(struct stash_buf *buf, const struct stash_process *process)
 	stash_buf_add_text(buf, process->child);
 	stash_buf_add_int(buf, process->pid);
 	stash_buf_add_int(buf, process->status);
-	stash_buf_add_int(buf, process->is_supervisor);
+	stash_buf_add_int(buf, process->is_supervisor | process->failed << 1);
 	stash_buf_add_int(buf, (int64_t)process->start_time);
 	stash_buf_add_int(buf, (int64_t)process->incarnation);
 	stash_buf_add_int(buf, (int64_t)process->version);
@@ -48,6 +48,7 @@ int
 stash__view_process(struct stash_view *view, struct stash_process *process)
 {
 	struct stash_process *p = process;
+	uint32_t flags;
 	int wrong;
 
 	memset(p, 0, sizeof *p);
@@ -56,7 +57,9 @@ stash__view_process(struct stash_view *view, struct stash_process *process)
 	wrong |= view_name(view, p->child, sizeof p->child, stash__check_path);
 	p->pid = (int32_t)stash__view_range(view, 0, INT32_MAX);
 	p->status = (uint32_t)stash__view_range(view, 0, UINT32_MAX);
-	p->is_supervisor = (uint32_t)stash__view_range(view, 0, 1);
+	flags = (uint32_t)stash__view_range(view, 0, 3);
+	p->is_supervisor = flags & 1;
+	p->failed = flags >> 1;
 	p->start_time = (uint64_t)stash_view_int(view);
 	p->incarnation = (uint64_t)stash_view_int(view);
 	p->version = (uint64_t)stash_view_int(view);

@@ -49,6 +49,7 @@ query_describe(struct server *s, const struct sup_node *node, struct stash_proce
 	strlcpy(p->name, sup_node_name(node), sizeof(p->name));
 	strlcpy(p->child, sup_node_path(node), sizeof(p->child));
 	p->status = sup_node_status(node);
+	p->failed = sup_node_failed(node);
 	p->restarts = sup_node_restarts(node);
 	p->is_supervisor = sup_node_spec(node)->kind == SUP_SUPERVISOR;
 	if (p->is_supervisor)
@@ -230,6 +231,8 @@ as_otp_says(const struct sup_child *child, struct stash_process *p)
 		p->status = STASH_STOPPED;
 	else if (p->status == STASH_RESTARTING || p->status == STASH_STOPPED)
 		p->status = STASH_RUNNING;
+	if (p->status != STASH_STOPPED)
+		p->failed = 0;
 }
 
 static void

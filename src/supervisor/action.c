@@ -127,11 +127,13 @@ void
 sup_act_status(struct sup *sup, struct sup_node *n)
 {
 	enum stash_status status = sup_node_status(n);
+	bool failed = sup_node_failed(n);
 	struct sup_act *a;
 
-	if (n->sub != NULL || n->told == status)
+	if (n->sub != NULL || (n->told == status && n->told_failed == failed))
 		return;
 	n->told = status;
+	n->told_failed = failed;
 	a = act_create(&sup->status, SUP_ACT_STATUS);
 	name_node(a, n);
 	a->action.status = status;

@@ -232,6 +232,8 @@ check_node(const struct sup *sup, const struct sup_node *n)
 		return "start numbers run backwards";
 	if (n->state == SUP_RUNNING && n->up != n->start)
 		return "a running child was never ready";
+	if (n->failed && sup_is_alive(n->state))
+		return "a start that failed has led to a process";
 	if (n->deadline != SUP_NEVER && n->state != SUP_STARTING && n->state != SUP_STOPPING)
 		return "a time runs for nothing";
 	if (n->holds_name != (sup_find_name(sup, n->name) == n))

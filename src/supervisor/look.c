@@ -241,3 +241,16 @@ sup_node_status(const struct sup_node *node)
 	}
 	return STASH_STOPPED;
 }
+
+/* One whose supervisor is down is started by the start of the topmost one that is: what counts is how that one went. */
+bool
+sup_node_failed(const struct sup_node *node)
+{
+	const struct sup_node *n = node;
+
+	if (sup_node_status(node) != STASH_STOPPED)
+		return false;
+	while (n->above != NULL && !sup_is_alive(n->above->state))
+		n = n->above;
+	return n->failed;
+}

@@ -182,7 +182,7 @@ enum sup_action_kind {
 	SUP_ACT_GONE = 3,   /* node, start, path, name: a worker is no child any more; its name is free. Others
 					 * may have both at once */
 	SUP_ACT_STATUS = 4, /* node, start, path, name, status: of a worker. STASH_STOPPED: no next one will
-					 * come by itself */
+					 * come by itself; once more: sup_node_failed() says something else now */
 	/* acts */
 	SUP_ACT_START = 5,  /* node, start, path, name: make a process for it */
 	SUP_ACT_SIGNAL = 6, /* node, start: ask it to stop (SIGTERM) */
@@ -274,6 +274,8 @@ const void *sup_node_args(const struct sup_node *node, size_t *len); /* of an in
 enum sup_state sup_node_state(const struct sup_node *node);
 /* What clients are told. RESTARTING also for a child that its supervisor's restart will bring back. */
 enum stash_status sup_node_status(const struct sup_node *node);
+/* STOPPED since its last start has failed, or that of a supervisor above, which nobody repeats. */
+bool sup_node_failed(const struct sup_node *node);
 uint64_t sup_node_restarts(const struct sup_node *node);	     /* since its first start */
 enum stash_reason sup_node_last_reason(const struct sup_node *node); /* of its last end; NOPROC: none yet */
 /* How a tree has ended whose top is down, as DONE had it: 0, STASH_E_ESCALATED, STASH_E_START. */

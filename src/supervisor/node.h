@@ -203,10 +203,12 @@ struct sup_node {
 	enum stash_reason last;
 	uint64_t exit_seq;	/* EXITED: of its EXIT in the queue above */
 	bool blameless;		/* EXITED: with the supervisor process; its restart isn't counted */
+	bool failed;		/* no process: its last start has failed, and nobody has stopped it since */
 	uint64_t retry_seq;	/* of the first RETRY there; */
 	uint64_t retries;	/* how many there are */
 	int64_t deadline;	/* of STARTING or STOPPING; SUP_NEVER */
 	enum stash_status told; /* by STATUS; 0: never */
+	bool told_failed;	/* the same of sup_node_failed() */
 };
 
 RB_HEAD(sup_handles, sup_node);
@@ -258,6 +260,7 @@ void sup_node_set_name(struct sup *sup, struct sup_node *n, const char *name);
 bool sup_claim_name(struct sup *sup, struct sup_node *n);
 void sup_set_state(struct sup *sup, struct sup_node *n, enum sup_state state);
 void sup_set_deadline(struct sup *sup, struct sup_node *n, int64_t deadline);
+void sup_set_failed(struct sup *sup, struct sup_node *n, bool failed);
 void sup_touch(struct sup *sup, struct sup_node *n);	  /* its row changes */
 void sup_touch_down(struct sup *sup, struct sup_node *n); /* those of all children below it that are down, too */
 struct sup_node *sup_child_find(const struct sup *sup, const struct sup_node *n, const char *id);

@@ -15,6 +15,7 @@ sup_child_drop(struct sup *sup, struct sup_node *c)
 {
 	if (c->state != SUP_DOWN)
 		sup_set_state(sup, c, SUP_DOWN);
+	sup_set_failed(sup, c, false);
 	if (c->instance || sup_change_goes(c))
 		sup_node_remove(sup, c);
 }

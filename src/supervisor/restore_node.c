@@ -201,6 +201,7 @@ sup_take_node(struct sup_rebuild *r, struct sup_item *it, const char *id[2])
 	count_node(r, n);
 	n->own_spec = (it->flags & ROW_OWN) != 0;
 	n->blameless = (it->flags & ROW_BLAMELESS) != 0 && n->state == SUP_EXITED;
+	n->failed = (it->flags & ROW_FAILED) != 0 && !sup_is_alive(n->state);
 	sup_set_change(r->sup, n, (enum sup_change)(it->flags % ROW_BLAMELESS / ROW_CHANGE));
 	if ((it->flags & ROW_INSTANCE) != 0 && (error = take_instance(r, it, n)) < 0)
 		return error;

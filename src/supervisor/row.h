@@ -18,7 +18,8 @@
 #define ROW_AS_IT_WAS 32
 #define ROW_CHANGE 64 /* times enum sup_change */
 #define ROW_BLAMELESS 256
-#define ROW_FLAGS 511
+#define ROW_FAILED 512
+#define ROW_FLAGS 1023
 
 /* flags of an operation */
 #define ROW_OP_COUNTED 1

@@ -72,7 +72,7 @@ flags_of(const struct sup_node *n)
 	return (n->own_spec ? ROW_OWN : 0) | (n->instance ? ROW_INSTANCE : 0) | (n->sub != NULL ? ROW_SUPER : 0) |
 	    (n->holds_name ? ROW_HOLDS_NAME : 0) | (n->wanted == SUP_WANTED ? ROW_WANTED : 0) |
 	    (n->wanted == SUP_WANTED_AS_IT_WAS ? ROW_AS_IT_WAS : 0) | (int64_t)n->change * ROW_CHANGE |
-	    (n->state == SUP_EXITED && n->blameless ? ROW_BLAMELESS : 0);
+	    (n->state == SUP_EXITED && n->blameless ? ROW_BLAMELESS : 0) | (n->failed ? ROW_FAILED : 0);
 }
 
 static int

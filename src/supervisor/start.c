@@ -37,6 +37,7 @@ void
 sup_child_start(struct sup *sup, struct sup_node *c, bool counted)
 {
 	sup_set_state(sup, c, SUP_STARTING);
+	sup_set_failed(sup, c, false);
 	if (counted && c->up != 0)
 		c->restarts++;
 	if (c->sub != NULL) {
@@ -68,6 +69,7 @@ void
 sup_child_failed(struct sup *sup, struct sup_node *c, int code, const char *term)
 {
 	sup_set_state(sup, c, SUP_DOWN);
+	sup_set_failed(sup, c, true);
 	sup_act_report(sup, SUP_REP_START_FAILED, c, term);
 	sup_change_started(sup, c, term);
 	if (c->above == NULL)

@@ -343,6 +343,18 @@ sup_set_state(struct sup *sup, struct sup_node *n, enum sup_state state)
 		sup_touch_down(sup, n);
 }
 
+/* What is told of the children below hangs on it, too. */
+void
+sup_set_failed(struct sup *sup, struct sup_node *n, bool failed)
+{
+	if (n->failed == failed)
+		return;
+	n->failed = failed;
+	sup_touch(sup, n);
+	if (n->sub != NULL)
+		sup_touch_down(sup, n);
+}
+
 void
 sup_set_deadline(struct sup *sup, struct sup_node *n, int64_t deadline)
 {

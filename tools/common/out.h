@@ -63,6 +63,8 @@ void tool_json_line(const struct tool *tool, json_t *object);
 /* ---- things that several commands print (things.c) ---- */
 
 const char *tool_status_name(uint32_t status); /* of enum stash_status: "running" */
+/* The same for people, who want to know why it is stopped: "failed". */
+const char *tool_status_word(const struct stash_process *process);
 const char *tool_reason_name(uint32_t reason); /* of enum stash_reason */
 const char *tool_kind_name(uint32_t kind);     /* of enum stash_msg_kind; "" for 0 */
 json_t *tool_json_process(const struct stash_process *process);

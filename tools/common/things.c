@@ -26,6 +26,12 @@ tool_status_name(uint32_t status)
 }
 
 const char *
+tool_status_word(const struct stash_process *process)
+{
+	return process->failed != 0 ? "failed" : tool_status_name(process->status);
+}
+
+const char *
 tool_reason_name(uint32_t reason)
 {
 	switch ((enum stash_reason)reason) {
@@ -77,6 +83,7 @@ tool_json_process(const struct stash_process *process)
 	tool_json_set(o, "child", tool_json_string(process->child));
 	tool_json_set(o, "type", json_string(process->is_supervisor != 0 ? "supervisor" : "worker"));
 	tool_json_set(o, "status", json_string(tool_status_name(process->status)));
+	tool_json_set(o, "failed", json_boolean(process->failed != 0));
 	tool_json_set(o, "pid", process->pid > 0 ? json_integer(process->pid) : json_null());
 	tool_json_set(o, "start_time", tool_json_number(process->start_time));
 	tool_json_set(o, "incarnation", tool_json_number(process->incarnation));

@@ -9,6 +9,7 @@
 #include "stash-inspect/inspect.h"
 
 #define FIGURES_STATUSES (STASH_HELD + 1)
+#define FIGURES_NAMED 3
 
 struct figures {
 	bool has_page, has_stat;
@@ -19,6 +20,8 @@ struct figures {
 	struct stash__about about;
 	uint64_t supervisors, workers, restarts;
 	uint64_t by_status[FIGURES_STATUSES]; /* workers, by enum stash_status */
+	uint64_t failed;		      /* of the stopped ones: their start failed, and nobody repeats it */
+	char failed_name[FIGURES_NAMED][STASH_PATH_MAX + 1]; /* the first of them, by name or path */
 };
 
 /* 0 or STASH_E_*. */

@@ -2,12 +2,15 @@
 /*
  * stash-inspect health: one line, and an exit status of 0 or 1, for whoever
  * watches machines. A stopped child is no illness: somebody stopped it, or its
- * work was done; one that ought to run and doesn't is.
+ * work was done; one that ought to run and doesn't is, also if nobody tries to
+ * start it any more.
  */
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+
+#include <bsd/string.h>
 
 #include "base/clock.h"
 #include "stash-inspect/figures.h"
@@ -18,7 +21,7 @@
 #define PROBLEMS_MAX 8
 
 struct verdict {
-	char problem[PROBLEMS_MAX][200];
+	char problem[PROBLEMS_MAX][1024];
 	size_t count;
 };
 
@@ -31,6 +34,23 @@ static void STASH_PRINTF(2, 3) ill(struct verdict *v, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(v->problem[v->count++], sizeof v->problem[0], fmt, ap);
 	va_end(ap);
+}
+
+/* Nobody tries again, so that this is the only place where it is told for good: with names. */
+static void
+judge_failed(const struct figures *f, struct verdict *v)
+{
+	char names[sizeof v->problem[0]] = "";
+
+	for (uint64_t i = 0; i < f->failed && i < FIGURES_NAMED; i++) {
+		strlcat(names, i > 0 ? ", " : "", sizeof names);
+		strlcat(names, f->failed_name[i], sizeof names);
+	}
+	if (f->failed > FIGURES_NAMED)
+		strlcat(names, ", ...", sizeof names);
+	if (f->failed > 0)
+		ill(v, "%" PRIu64 " of %" PRIu64 " workers are stopped since their start failed: %s", f->failed,
+		    f->workers, names);
 }
 
 static void
@@ -57,6 +77,7 @@ judge(const struct figures *f, struct verdict *v)
 		    f->by_status[STASH_STOPPING]);
 	if (f->by_status[STASH_HELD] > 0)
 		ill(v, "%" PRIu64 " workers are held back", f->by_status[STASH_HELD]);
+	judge_failed(f, v);
 }
 
 static void

@@ -22,7 +22,7 @@ show(void *arg, const struct stash_process *p)
 		return 0;
 	}
 	tool_cell(l->table, "%s", p->name);
-	tool_cell(l->table, "%s", tool_status_name(p->status));
+	tool_cell(l->table, "%s", tool_status_word(p));
 	tool_cell_count(l->table, (uint64_t)p->pid);
 	tool_cell_count(l->table, p->version);
 	tool_cell_count(l->table, p->restarts);

@@ -81,6 +81,7 @@ describe(const struct sup_node *node, const struct owners *owners, struct stash_
 	p->is_supervisor = sup_node_spec(node)->kind == SUP_SUPERVISOR;
 	p->restarts = sup_node_restarts(node);
 	p->status = STASH_STOPPED;
+	p->failed = sup_node_failed(node);
 	owner = owners->count == 0 ? NULL : bsearch(p, owners->list, owners->count, sizeof *owners->list, by_child);
 	if (owner != NULL && !p->is_supervisor)
 		*p = *owner;

@@ -143,7 +143,7 @@ print_names(const struct listing *l, FILE *out)
 			continue;
 		tool_cell(table, "%s", e->name);
 		tool_cell(table, "%s", *e->process.child != '\0' ? e->process.child : "-");
-		tool_cell(table, "%s", tool_status_name(e->process.status));
+		tool_cell(table, "%s", tool_status_word(&e->process));
 		tool_cell_count(table, (uint64_t)e->process.pid);
 		tool_cell_count(table, e->process.incarnation);
 		tool_cell(table, "%s", *e->owner != '\0' ? e->owner : "-");

@@ -56,7 +56,7 @@ process(FILE *out, const struct stash_process *p)
 		return;
 	title(out, "child");
 	escaped(out, p->child);
-	fprintf(out, ", %s", tool_status_name(p->status));
+	fprintf(out, ", %s", tool_status_word(p));
 	if (p->pid > 0)
 		fprintf(out, ", pid %d", (int)p->pid);
 	fprintf(out, ", incarnation %" PRIu64 ", restarts %" PRIu64 "\n", p->incarnation, p->restarts);

@@ -7,6 +7,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include <bsd/string.h>
+
 #include "base/clock.h"
 #include "stash-inspect/figures.h"
 
@@ -44,6 +46,9 @@ figures_count(void *arg, const struct stash_process *p)
 	f->workers++;
 	if (p->status < FIGURES_STATUSES)
 		f->by_status[p->status]++;
+	if (p->failed != 0 && f->failed < FIGURES_NAMED)
+		strlcpy(f->failed_name[f->failed], *p->name != '\0' ? p->name : p->child, sizeof f->failed_name[0]);
+	f->failed += p->failed != 0;
 	f->restarts += p->restarts;
 	return 0;
 }
@@ -115,6 +120,8 @@ print(const struct look *look, const struct figures *f)
 	for (uint32_t i = 1; i < FIGURES_STATUSES; i++) {
 		if (f->by_status[i] > 0)
 			fprintf(out, ", %" PRIu64 " %s", f->by_status[i], tool_status_name(i));
+		if (i == STASH_STOPPED && f->failed > 0)
+			fprintf(out, " (%" PRIu64 " failed)", f->failed);
 	}
 	fprintf(out, "; %" PRIu64 " restarts\n", f->restarts);
 }
@@ -203,6 +210,7 @@ print_json(const struct look *look, const struct figures *f)
 	tool_json_set(line, "database", json_database(f));
 	for (uint32_t i = 1; i < FIGURES_STATUSES; i++)
 		tool_json_set(workers, tool_status_name(i), tool_json_number(f->by_status[i]));
+	tool_json_set(workers, "failed", tool_json_number(f->failed));
 	tool_json_set(workers, "all", tool_json_number(f->workers));
 	tool_json_set(workers, "restarts", tool_json_number(f->restarts));
 	tool_json_set(line, "workers", workers);

@@ -126,7 +126,7 @@ print(struct drawing *d, FILE *out)
 
 		draw(d, i, lines, text, sizeof text);
 		tool_cell(table, "%s", text);
-		tool_cell(table, "%s", tool_status_name(p->status));
+		tool_cell(table, "%s", tool_status_word(p));
 		tool_cell_count(table, (uint64_t)p->pid);
 		tool_cell_count(table, p->restarts);
 		tool_cell_count(table, p->version);

@@ -13,7 +13,7 @@ print(const struct tool *t, const struct stash_process *p)
 
 	tool_cell(table, "%s", *p->name != '\0' ? p->name : "-");
 	tool_cell_count(table, (uint64_t)p->pid);
-	tool_cell(table, "%s", tool_status_name(p->status));
+	tool_cell(table, "%s", tool_status_word(p));
 	tool_cell_count(table, p->incarnation);
 	tool_cell(table, "%s", p->child);
 	tool_table_print(table, t->out);
