@@ -388,7 +388,7 @@ on_due(evutil_socket_t fd, short what, void *arg)
 void
 server_arm(struct server *s)
 {
-	int64_t due = s->machine != NULL ? sup_deadline(s->machine) : SUP_NEVER, left;
+	int64_t due = s->machine != NULL ? sup_deadline(s->machine) : SUP_NEVER, now, left;
 	struct timeval tv;
 
 	if (s->due_set)
@@ -396,9 +396,9 @@ server_arm(struct server *s)
 	s->due_set = false;
 	if (due == SUP_NEVER || s->phase == SERVER_OVER)
 		return;
-	left = due - stash__now_ns();
-	if (left < 0)
-		left = 0;
+	/* Compared first: what is due at once may be the smallest number that there is. */
+	now = stash__now_ns();
+	left = due <= now ? 0 : due - now;
 	/* Rounded up: a machine that is asked too early would ask for another timer at once. */
 	tv.tv_sec = left / STASH__NS_PER_S;
 	tv.tv_usec = (left % STASH__NS_PER_S + 999) / 1000;
