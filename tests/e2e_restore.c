@@ -463,6 +463,79 @@ START_TEST(test_root_restores_for_another_user)
 }
 END_TEST
 
+/* ---- a stash process that can't start for a while ---- */
+
+static unsigned
+count(const char *text, const char *what)
+{
+	unsigned n = 0;
+
+	while ((text = strstr(text, what)) != NULL) {
+		text += strlen(what);
+		n++;
+	}
+	return n;
+}
+
+/* How many stash processes have died: it was killed once, and the others couldn't start. */
+static unsigned
+deaths(void)
+{
+	char *text = t_output(&td_stashd.proc);
+	unsigned n = count(text, "the stash process has died");
+
+	free(text);
+	return n;
+}
+
+static bool
+has_tried(void *arg)
+{
+	(void)arg;
+	return deaths() >= 6;
+}
+
+static void
+exchange(const char *other)
+{
+	ck_assert_int_eq(renameat2(AT_FDCWD, td_data(), AT_FDCWD, other, RENAME_EXCHANGE), 0);
+}
+
+/* The file is another one for a while: the stash process is tried again at a pace, nothing is heaped up meanwhile, and
+ * it goes on where it was. */
+START_TEST(test_store_that_is_away_for_a_while)
+{
+	const char *other = t_path("other");
+	struct stash_client *c;
+	struct tt_result r;
+	int64_t began;
+
+	td_begin();
+	td_start();
+	c = t_client(&td_stashd);
+	td_take_with(c, 30, 39);
+	t_write_file(other, "no store");
+	exchange(other);
+	began = stash__now_ns();
+	ck_assert(t_murder(&td_stashd, T_STASH, NULL));
+	ck_assert(t_wait_for(has_tried, NULL, 30000));
+	td_take_with(c, 40, 49);
+	/* At once, after 10 ms, 20, 40, ..., 640, and once a second from there on. */
+	ck_assert_int_le(deaths(), 9 + (stash__now_ns() - began) / STASH__NS_PER_S);
+	exchange(other);
+	stash_client_close(c);
+	td_await_stored();
+	/* It was there, and died, once. */
+	TT_RUN(&r, &stash_inspect, "events", "-n", "0");
+	ck_assert_int_eq(r.status, 0);
+	ck_assert_msg(count(r.out, "the stash process has died") == 1, "%s", r.out);
+	tt_free(&r);
+	td_take(50, 51);
+	t_stashd_stop(&td_stashd, 20000);
+	td_end();
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -480,6 +553,7 @@ suite(void)
 	tcase_add_test(c, test_store_exchanged_by_hand);
 	tcase_add_test(c, test_root_restores_for_another_user);
 	tcase_add_loop_test(c, test_damage_of_a_living_store, 0, 2);
+	tcase_add_test(c, test_store_that_is_away_for_a_while);
 	return s;
 }
 

@@ -177,6 +177,7 @@ struct worker {
 	enum stash_status status;  /* as the machine said last; 0: nothing yet */
 	int64_t since_ns;	   /* CLOCK_REALTIME of that */
 	enum { SLOT_UNKNOWN, SLOT_ASKED, SLOT_OPEN, SLOT_CLOSING } slot;
+	bool showing;	      /* a new stash process is told of it, and hasn't answered */
 	bool slot_no_persist; /* what the stash was told about it last */
 	uint32_t slot_history;
 	struct life *now;	 /* the newest; NULL: none */

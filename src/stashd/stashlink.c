@@ -24,7 +24,7 @@
 
 #define SILENCE_NS (10 * STASH__NS_PER_S)
 #define STOOD_STILL_NS (3 * STASH__NS_PER_S) /* without a tick, which comes each second */
-#define HEALTHY_NS (30 * STASH__NS_PER_MS)   /* one that lived so long is followed at once */
+#define HEALTHY_NS (30 * STASH__NS_PER_MS)   /* one that worked so long is followed at once */
 #define DELAY_FIRST_NS (10 * STASH__NS_PER_MS)
 #define DELAY_MAX_NS STASH__NS_PER_S
 #define COMPLAIN_NS (60 * STASH__NS_PER_S)
@@ -141,12 +141,14 @@ on_dead(evutil_socket_t fd, short what, void *arg)
 {
 	struct stashlink *k = arg;
 	struct server *s = k->server;
+	bool worked;
 	char text[64];
 
 	(void)fd;
 	(void)what;
 	read_all(k);
 	reap(k, text, sizeof(text));
+	worked = k->running;
 	close_process(k);
 	if (s->phase == SERVER_OVER && !ending_needs_stash())
 		return;
@@ -157,9 +159,11 @@ on_dead(evutil_socket_t fd, short what, void *arg)
 	}
 	k->deaths++;
 	stash__log(LOG_ERR, "the stash process has died (%s): the next one is started", text);
-	if (k->was_up)
+	/* Not of those that couldn't start: nobody reads the rows meanwhile, and they would be ever more. */
+	if (worked)
 		records_event(s, STASH_EV_STORE, STASH_REASON_CRASH, "", "", "the stash process has died (%s)", text);
-	if (stash__now_ns() - k->started >= HEALTHY_NS)
+	/* One that never worked may have taken any time to find that out. */
+	if (worked && stash__now_ns() - k->started >= HEALTHY_NS)
 		k->delay = 0;
 	if (k->delay == 0)
 		stashlink_start(k);
@@ -235,6 +239,7 @@ on_hello(struct stashlink *k, struct mail *m)
 	}
 	snprintf(s->found, sizeof(s->found), "%s", text);
 	k->running = k->was_up = true;
+	k->started = stash__now_ns();
 	k->suspect = false;
 	k->complained = 0;
 	takeover_stash_up(s);

@@ -40,7 +40,7 @@ struct stashlink {
 	TAILQ_HEAD(, stashlink_request) requests; /* unanswered, in order */
 	uint64_t next_number;
 	uint64_t deaths;
-	int64_t started, delay;
+	int64_t started, delay;	 /* started: when it was made, then when it said hello */
 	int64_t ticked, patient; /* the last look at its beat; silence before this time doesn't count */
 	bool retrying;
 };

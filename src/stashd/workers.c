@@ -458,9 +458,10 @@ worker_open(struct worker *w)
 static void
 on_shown(void *arg, int error, const char *text, struct mail *m)
 {
-	const struct worker *w = arg;
+	struct worker *w = arg;
 
 	(void)m;
+	w->showing = false;
 	if (error < 0)
 		stash__log(LOG_ERR, "%s: the new stash process doesn't know its slot: %s", w->name, text);
 }
@@ -470,9 +471,10 @@ workers_show(struct server *s)
 {
 	struct worker *w;
 
+	/* What the last one was asked and never answered goes to this one as it is. */
 	RB_FOREACH(w, worker_names, &s->names) {
-		if (w->slot == SLOT_OPEN)
-			(void)ask_slot(w, on_shown);
+		if (w->slot == SLOT_OPEN && !w->showing)
+			w->showing = ask_slot(w, on_shown);
 	}
 }
 
