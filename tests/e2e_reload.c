@@ -404,6 +404,57 @@ START_TEST(the_supervisor_dies_in_the_midst)
 }
 END_TEST
 
+/* T is up, a is in its init, b's process is made and waits for its turn. */
+static void
+begin_with_a_wait(const char *child)
+{
+	struct moving b = { "b", 0 };
+	char text[2048];
+
+	memset(&stashd, 0, sizeof stashd);
+	snprintf(text, sizeof text,
+	    "{ id = \"T\"; children = ( %s ); }, { id = \"a\"; module = \"%s\"; args = [\"until=%s\"]; }",
+	    agent("t", "1", ""), child, t_path("go"));
+	t_stashd_start(&stashd, config("", CHILDREN(text, agent("b", "1", ""))));
+	ck_assert_int_eq(setenv("STASH_DIR", t_store(&stashd), 1), 0);
+	ck_assert(t_wait_for(has_moved, &b, 20000));
+	snprintf(text, sizeof text,
+	    "{ id = \"T\"; children = ( %s, %s ); }, { id = \"a\"; module = \"%s\"; args = [\"until=%s\"]; }",
+	    agent("t", "1", ""), agent("b", "1", ""), child, t_path("go"));
+	t_write_file(stashd.conf, config("", text));
+}
+
+static bool
+b_runs(void *arg)
+{
+	struct stash_process p;
+
+	return stash_whereis(arg, "b", &p) == 0 && p.status == STASH_RUNNING;
+}
+
+/* During the start, whose turn hadn't come yet; its process goes along. */
+START_TEST(one_that_was_made_ahead_moves)
+{
+	struct t_proc ctl = { .pid = 0 };
+	struct stash_client *c;
+	pid_t b;
+
+	begin_with_a_wait(t_build("tests/modules/child.so"));
+	b = t_pid(&stashd, T_WORKER, "b");
+	c = t_client(&stashd);
+	t_spawn(&ctl, (const char *const[]){ t_build("stashctl"), "reload", NULL }, NULL);
+	ck_assert(t_wait_for(b_runs, c, 20000));
+	ck_assert_int_eq(pid_of(c, "b"), b);
+	t_write_file(t_path("go"), "");
+	ck_assert_int_eq(t_wait(&ctl, 20000), 0);
+	t_wait_output(&stashd.proc, "up: ", 20000);
+	stand(c, "a T ");
+	t_expect_call(c, "b", "get", NULL, "1");
+	stash_client_close(c);
+	t_stashd_stop(&stashd, 20000);
+}
+END_TEST
+
 START_TEST(after_the_death_of_all_the_stored_tree_is_changed)
 {
 	struct stash_child_spec spec = { .size = sizeof spec,
@@ -455,6 +506,7 @@ suite(void)
 	tcase_add_test(tc, a_start_that_fails_is_told);
 	tcase_add_test(tc, a_worker_that_has_not_started_again_is_an_illness);
 	tcase_add_test(tc, the_supervisor_dies_in_the_midst);
+	tcase_add_test(tc, one_that_was_made_ahead_moves);
 	tcase_add_test(tc, after_the_death_of_all_the_stored_tree_is_changed);
 	return s;
 }

@@ -69,6 +69,9 @@ ahead_take(struct worker *w, uint64_t start)
 		LIST_INSERT_HEAD(&w->dying, l, link);
 		return NULL;
 	}
+	/* A change of the tree may have moved it since: its START is the other node's. */
+	if (start != 0)
+		l->node = w->node;
 	l->start = start;
 	return l;
 }
