@@ -550,8 +550,10 @@ START_TEST(one_that_asks_for_more_time_has_it)
 {
 	int64_t until;
 
-	begin_unready(notifier("READY=1", "EXTEND_TIMEOUT_USEC=60000000", "start_timeout = 4000;"));
+	begin_unready(notifier("READY=1", "EXTEND_TIMEOUT_USEC=60000000\\nSTATUS=not yet", "start_timeout = 4000;"));
 	until = stash__now_ns() + 5 * STASH__NS_PER_S;
+	t_wait_output(&d.proc, "n: not yet", 10000);
+	ck_assert(_i == 0 || t_murder(&d, T_SUPERVISOR, NULL)); /* the next one knows of it, too */
 	ck_assert(t_wait_for(is_past, &until, 10000));
 	t_write_file(t_path("go"), "");
 	t_session("wait n", "");
@@ -585,7 +587,7 @@ programs_suite(void)
 	tcase_add_test(some, without_a_name_it_runs_all_the_same);
 	tcase_add_test(some, its_environment_and_arguments);
 	tcase_add_test(some, it_is_started_when_it_says_so);
-	tcase_add_test(some, one_that_asks_for_more_time_has_it);
+	tcase_add_loop_test(some, one_that_asks_for_more_time_has_it, 0, 2);
 	tcase_add_test(some, one_that_never_says_so_fails_to_start);
 	tcase_add_loop_test(steps, death_at_a_step, 0, NPOINTS);
 	tcase_add_test(storms, storm_on_the_script);

@@ -81,6 +81,24 @@ START_TEST(a_stop_goes_on)
 }
 END_TEST
 
+START_TEST(a_longer_start_goes_on)
+{
+	const struct sup_node *n;
+
+	t_tree_start(&t, "root(a[timeout=100])");
+	(void)t_tree_log(&t);
+	n = sup_find_path(t.sup, "root/a");
+	sup_extend(t.sup, sup_node_handle(n), sup_node_start(n), t.now + 500 * T_MS);
+	t_tree_is(&t, "");
+	t_tree_takeover(&t, false);
+	t_tree_sleep(&t, 499);
+	t_tree_is(&t, "");
+	t_tree_sleep(&t, 1);
+	t_tree_is(&t, "TOO_LATE root/a timeout; KILL root/a");
+	t_tree_close(&t);
+}
+END_TEST
+
 START_TEST(how_it_ended_is_known)
 {
 	begin("root[intensity=0](a)");
@@ -495,6 +513,7 @@ tree_rows_suite(void)
 	tcase_add_test(c, running_workers_go_on);
 	tcase_add_test(c, a_used_up_budget_stays_used_up);
 	tcase_add_test(c, a_stop_goes_on);
+	tcase_add_test(c, a_longer_start_goes_on);
 	tcase_add_test(c, how_it_ended_is_known);
 	tcase_add_test(c, a_worker_that_was_never_let_go_is_started_again);
 	tcase_add_test(c, what_was_added_is_kept_and_what_was_deleted_is_gone);

@@ -70,8 +70,7 @@ extend(struct life *l, const char *text)
 
 	if (l->phase != LIFE_STARTING || stash_parse_int(text, 1, INT64_MAX / 2000, &us) < 0)
 		return;
-	sup_extend(l->server->machine, l->node, l->start, stash__now_ns() + us * 1000);
-	server_arm(l->server);
+	turn_extend(l->server, l->node, l->start, stash__now_ns() + us * 1000);
 }
 
 static void

@@ -333,6 +333,7 @@ struct turn_event;
 STAILQ_HEAD(turn_events, turn_event);
 
 void turn_ready(struct server *, uint64_t node, uint64_t start);
+void turn_extend(struct server *, uint64_t node, uint64_t start, int64_t until); /* its start may last longer */
 void turn_failed(struct server *, uint64_t node, uint64_t start, const char *term);
 void turn_ignored(struct server *, uint64_t node, uint64_t start);
 void turn_exited(struct server *, uint64_t node, uint64_t start, enum stash_reason);

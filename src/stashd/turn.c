@@ -15,6 +15,7 @@
 
 enum turn_kind {
 	TURN_READY = 1,
+	TURN_EXTEND,
 	TURN_FAILED,
 	TURN_IGNORED,
 	TURN_EXITED,
@@ -32,6 +33,7 @@ struct turn_event {
 	STAILQ_ENTRY(turn_event) link;
 	enum turn_kind kind;
 	uint64_t node, start;
+	int64_t until; /* of EXTEND */
 	enum stash_reason reason;
 	char term[128];
 	struct sup_request request; /* what it points to is the event's */
@@ -158,6 +160,9 @@ tell(struct server *s, const struct turn_event *e)
 	case TURN_READY:
 		sup_ready(m, e->node, e->start, now);
 		break;
+	case TURN_EXTEND:
+		sup_extend(m, e->node, e->start, e->until);
+		break;
 	case TURN_FAILED:
 		sup_failed(m, e->node, e->start, e->term, now);
 		break;
@@ -251,6 +256,15 @@ void
 turn_ready(struct server *s, uint64_t node, uint64_t start)
 {
 	add(s, create(TURN_READY, node, start));
+}
+
+void
+turn_extend(struct server *s, uint64_t node, uint64_t start, int64_t until)
+{
+	struct turn_event *e = create(TURN_EXTEND, node, start);
+
+	e->until = until;
+	add(s, e);
 }
 
 void

@@ -27,9 +27,11 @@ sup_extend(struct sup *sup, uint64_t node, uint64_t start, int64_t until)
 {
 	struct sup_node key = { .handle = node }, *c = RB_FIND(sup_handles, &sup->handles, &key);
 
-	if (c != NULL && c->start == start && c->state == SUP_STARTING && c->deadline != SUP_NEVER &&
-	    until > c->deadline)
-		sup_set_deadline(sup, c, until);
+	if (c == NULL || c->start != start || c->state != SUP_STARTING || c->deadline == SUP_NEVER ||
+	    until <= c->deadline)
+		return;
+	sup_set_deadline(sup, c, until);
+	sup_touch(sup, c);
 }
 
 /* counted: a restart. What becomes of it is told to the supervisor above as its operation's outcome. */
