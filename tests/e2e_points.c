@@ -227,6 +227,34 @@ START_TEST(test_tree_ended)
 }
 END_TEST
 
+/* The supervisor dies with a child's word in hand that it is to be ignored: the next one finds that it has said so. */
+START_TEST(test_ignored)
+{
+	static const char *env[] = { "STASH_CRASH=sup_ignore_taken:1:supervisor", NULL, NULL };
+	struct t_stashd d = { .env = env, .points = true };
+	const char *child = t_build("tests/modules/child.so");
+	char dir[PATH_MAX + 32], text[3 * PATH_MAX];
+	struct stash_client *c;
+	struct stash_process process;
+
+	snprintf(dir, sizeof dir, "STASH_CRASH_DIR=%s", t_dir());
+	env[1] = dir;
+	snprintf(text, sizeof text,
+	    "tree = { intensity = 0; children = ( { id = \"i\"; module = \"%s\"; args = [\"ignore\"]; },"
+	    " { id = \"c\"; module = \"%s\"; } ); };",
+	    child, child);
+	t_stashd_start(&d, text);
+	t_wait_output(&d.proc, "up: ", 20000);
+	ck_assert(fired(NULL));
+	c = t_client(&d);
+	t_expect_call(c, "c", "count", NULL, "1");
+	ck_assert_int_eq(stash_whereis(c, "i", &process), STASH_OK);
+	ck_assert_int_eq(process.status, STASH_STOPPED);
+	stash_client_close(c);
+	t_stashd_stop(&d, 20000);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -238,6 +266,8 @@ suite(void)
 	tcase_add_test(c, test_client_dies);
 	tcase_add_test(c, test_all_die);
 	tcase_add_test(c, test_tree_ended);
+	c = t_case(s, "words", 60);
+	tcase_add_test(c, test_ignored);
 	return s;
 }
 

@@ -176,7 +176,7 @@ struct stash__box {
 	stash__half attempt;
 	stash__word len;
 	stash__word since; /* CLOCK_MONOTONIC in ns: when the phase or the message began */
-	stash__word asked; /* 1: the worker ends because of STASH_STOP, 2: STASH_STOP_SHUTDOWN, 3: it was told to */
+	stash__word asked; /* why it ends: 1: STASH_STOP, STASH_IGNORE; 2: STASH_STOP_SHUTDOWN; 3: it was told to */
 	uint8_t pad0[STASH__LINE - 48];
 	char tag[STASH_TAG_MAX + 1];
 	stash__word handled;   /* messages, of all incarnations */

@@ -171,6 +171,29 @@ read_crash(struct life *l)
 	close(fd);
 }
 
+/*
+ * Whether it has said that it is to be ignored, and an earlier supervisor took the word and died.  Before an init has
+ * returned well nothing else makes a worker note that it ends by its own will; let go, its black box is its own.
+ */
+static bool
+was_ignored(const struct life *l)
+{
+	stash__word asked;
+	off_t at = STASH__OUT_BOX + (off_t)offsetof(struct stash__box, asked);
+	int fd;
+	bool ignored;
+
+	if (!l->adopted || l->node == 0 || l->cause == STASH__CAUSE_NEVER || l->answer != LIFE_NO_ANSWER ||
+	    l->wait_status != 0 || !plan_linked(&l->worker->plan) || life_was_ready(l))
+		return false;
+	fd = worker_file(l->worker, "out", O_RDONLY);
+	ignored = fd >= 0 && stash__read_at(fd, &asked, sizeof(asked), at) == (ssize_t)sizeof(asked) &&
+	    atomic_load(&asked) == 1;
+	if (fd >= 0)
+		close(fd);
+	return ignored;
+}
+
 static enum stash_reason
 reason(const struct life *l)
 {
@@ -236,6 +259,8 @@ die(struct life *l, int wait_status)
 	l->wait_status = wait_status;
 	l->phase = LIFE_RETIRING;
 	judge_bereaved(l);
+	if (was_ignored(l))
+		l->answer = STASH_IGNORE;
 	/* What it leaves in its process group; its pid is still its own. */
 	if (wait_status >= 0)
 		(void)kill(-l->pid, SIGKILL);

@@ -25,6 +25,8 @@ on_ready(struct life *l, struct mail *m)
 		free(l->why);
 		l->why = strdup(text);
 	}
+	if (error == STASH_IGNORE)
+		STASH_POINT("sup_ignore_taken");
 	if (error != 0 || l->phase != LIFE_STARTING)
 		return; /* what it means is told when it is dead */
 	STASH_POINT("sup_ready_taken");
