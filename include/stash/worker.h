@@ -60,7 +60,9 @@ STASH_API int stash_reply_error(struct stash_worker *worker, int app_code, const
  * Answers a call that STASH_NOREPLY has left open, of this incarnation or of an
  * earlier one. from: a copy of msg->from. Context: callback. Returns 0;
  * STASH_E_NOENT if the caller is gone or has its answer, which does no harm;
- * STASH_E_TOOBIG. Since 0.1.0.
+ * STASH_E_BUSY if its client has left so many answers unread that there is no
+ * room, beside that for the call in hand if this is of the same client and not
+ * answered yet; STASH_E_TOOBIG. Since 0.1.0.
  */
 STASH_API int stash_reply_to(struct stash_worker *worker, const struct stash_from *from, const void *data, size_t len);
 

@@ -124,7 +124,8 @@ stash_reply_to(struct stash_worker *w, const struct stash_from *from, const void
 		return stash__fail(STASH_E_NOENT, "that caller is gone");
 	result = stash__mailbox_reply(w, mb, from->word[2], STASH_OK, 0, data, len);
 	if (result == STASH_E_BUSY)
-		return stash__fail(result, "that caller doesn't read its replies: its channel is full");
+		return stash__fail(result,
+		    "that caller's channel has no room: answers in it are unread, or the call in hand is to have one");
 	if (result == STASH_OK && mb == w->from && from->word[2] == w->message.head.number)
 		w->replied = true;
 	return result;

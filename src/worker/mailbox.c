@@ -328,6 +328,30 @@ stash__mailbox_take(struct stash_worker *w, struct mailbox *mb)
 	return 1;
 }
 
+/* Whether that is the answer to the call in hand, which has none yet. */
+static bool
+is_due(const struct stash_worker *w, const struct mailbox *mb, uint64_t number)
+{
+	return mb == w->from && number == w->message.head.number && !w->replied;
+}
+
+/* Behind *tail, which moves.  The call in hand was taken with room for its answer: one to another call of that channel
+ * leaves that room alone. */
+static int
+write_reply(struct stash_worker *w, struct mailbox *mb, uint64_t *tail, uint64_t number, int32_t code, int32_t app_code,
+    const void *data, size_t len)
+{
+	uint64_t end = *tail;
+	int result = stash__reply_write(&mb->channel, &end, number, code, app_code, data, len);
+
+	if (result < 0)
+		return result;
+	if (mb == w->from && !w->replied && number != w->message.head.number && !stash__reply_room(&mb->channel, end))
+		return STASH_E_BUSY;
+	*tail = end;
+	return STASH_OK;
+}
+
 int
 stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number, int32_t code, int32_t app_code,
     const void *data, size_t len)
@@ -338,13 +362,11 @@ stash__mailbox_reply(struct stash_worker *w, struct mailbox *mb, uint64_t number
 	if (mb->gone || mb->broken)
 		return STASH_OK;
 	mark(w, mb);
-	result = stash__reply_write(&mb->channel, &mb->rep_tail, number, code, app_code, data, len);
+	result = write_reply(w, mb, &mb->rep_tail, number, code, app_code, data, len);
 	if (result == STASH_E_TOOBIG && len <= STASH_DATA_MAX) /* this client's limit, not the worker's fault */
-		result = stash__reply_write(
-		    &mb->channel, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
-	/* The room of a reply is there since its request was taken: who took it back is no matter of the worker's. */
-	if (result == STASH_E_BUSY &&
-	    ((mb == w->from && number == w->message.head.number) || !stash__reply_sane(&mb->channel, mb->rep_tail))) {
+		result = write_reply(w, mb, &mb->rep_tail, number, STASH_E_PROTO, 0, toobig, sizeof toobig - 1);
+	/* That room was there, and nothing here has used it: who took it back is no matter of the worker's. */
+	if (result == STASH_E_BUSY && (is_due(w, mb, number) || !stash__reply_sane(&mb->channel, mb->rep_tail))) {
 		(void)stash__fail(
 		    STASH_E_PROTO, "the other side broke the channel's rules: the room for a reply is gone");
 		refuse(w, mb);
