@@ -253,6 +253,37 @@ until_got(void *arg)
 }
 
 /* Keeper, supervisor, stash and all workers die: what is open goes on with the next stashd. */
+static bool
+until_arrived(void *arg)
+{
+	struct tp_counts b = tp_counts("b");
+
+	return b.heard + b.taken == *(const int *)arg;
+}
+
+/* What a handler of events has sent arrives, once, also if the worker dies before it has handled another message: by
+ * that message, or in the handler. */
+START_TEST(test_events_send_and_die)
+{
+	static const char *const tags[] = { "event_tell_then_message", "event_tell", "event_ask_then_message",
+		"event_ask" };
+	int n = 0;
+
+	tp_begin("");
+	while (n < 12) {
+		t_expect_call(tp_client, "a", tags[n++ % 4], "b", "");
+		tp_until(until_arrived, &n, 20000);
+	}
+	/* What comes behind it is the next: nothing of it is still on its way. */
+	t_expect_call(tp_client, "a", "tell", "b", "1");
+	t_expect_call(tp_client, "a", "ask", "b", "7");
+	ck_assert_int_eq(tp_counts("b").heard, 7);
+	ck_assert_int_eq(tp_counts("b").taken, 7);
+	ck_assert_int_eq(tp_counts("a").got, 7);
+	tp_finish();
+}
+END_TEST
+
 START_TEST(test_all_die_with_a_request_open)
 {
 	tp_begin("");
@@ -319,6 +350,8 @@ suite(void)
 	tcase_add_test(c, test_events_under_load);
 	tcase_add_test(c, test_all_die_with_a_request_open);
 	tcase_add_test(c, test_target_is_stopped);
+	c = t_case(s, "events", 120);
+	tcase_add_test(c, test_events_send_and_die);
 	return s;
 }
 

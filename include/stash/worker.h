@@ -178,8 +178,9 @@ STASH_API int stash_task_cancel(struct stash_worker *worker, int64_t ref);
  * crashes. timeout_ms: -1: for ever; then the answer's code is
  * STASH_E_TIMEDOUT. ref may be NULL. Context: callback, event. Blocks for the
  * supervisor when that name is asked for the first time, in a callback also for
- * room, up to STASH_TIMEOUT. Returns 0; STASH_E_NOENT, _DOWN, _BUSY (no room;
- * 1,024 are open), _TOOBIG. Since 0.1.0.
+ * room, up to STASH_TIMEOUT; in an event handler until it is in the worker's
+ * slot, from which the next incarnation sends it if this one dies. Returns 0;
+ * STASH_E_NOENT, _DOWN, _BUSY (no room; 1,024 are open), _TOOBIG. Since 0.1.0.
  */
 STASH_API int stash_request(struct stash_worker *worker, const char *name, const char *tag, const void *data,
     size_t len, int timeout_ms, int64_t *ref);
@@ -187,9 +188,10 @@ STASH_API int stash_request(struct stash_worker *worker, const char *name, const
 /*
  * A client of this worker's own, borrowed; NULL: no memory. Its stash_cast() and
  * stash_send() go by the worker's own channels: those of a callback leave with
- * its transition and arrive once, whoever crashes. Its other calls block, may
- * only be made in a callback, leave at once, and are made again when the callback
- * is run again; a call to oneself is STASH_E_DEADLOCK, in a ring it gets its
+ * its transition and arrive once, whoever crashes; so do those of an event
+ * handler from when they have returned 0, which is when they are in the worker's
+ * slot. Its other calls block, may only be made in a callback, leave at once, and
+ * are made again when the callback is run again; a call to oneself is STASH_E_DEADLOCK, in a ring it gets its
  * timeout. Context: callback; event: casts and sends only, the others give
  * STASH_E_INVAL. Since 0.1.0.
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * ask.c: what a worker sends to others: requests whose answer comes as a message, and the client that it may borrow,
- * whose casts and sends go by the worker's own ways and whose calls block.
+ * whose casts and sends go by the worker's own ways and whose calls block.  What a callback sends leaves with the entry
+ * of its transition, what a handler of events sends with one of its own, before the handler is told that it was sent.
  */
 #include <string.h>
 
@@ -22,7 +23,22 @@ check_context(const struct stash_worker *w, const char *function)
 		return stash__fail(STASH_E_INVAL, "%s() without a worker", function);
 	if (!pthread_equal(pthread_self(), w->thread))
 		return stash__fail(STASH_E_INVAL, "%s() may only be called on the worker's thread", function);
+	if (w->unsent < 0)
+		return stash__fail(w->unsent, "%s(): nothing can be put into the slot of %s", function, w->start.name);
 	return STASH_OK;
+}
+
+/* There is no transition that a handler of events could leave it to: the next one may kill the worker.  If that entry
+ * can't be written, nothing can: the loop ends, and the next incarnation goes on from what is in the slot. */
+static int
+leave(struct stash_worker *w)
+{
+	uint64_t before = w->entry;
+
+	if (w->in_callback)
+		return STASH_OK;
+	w->unsent = stash__submit(w, 0);
+	return w->entry != before ? STASH_OK : w->unsent;
 }
 
 static int
@@ -75,7 +91,7 @@ stash_request(struct stash_worker *w, const char *name, const char *tag, const v
 	w->next_request_ref++;
 	if (ref != NULL)
 		*ref = head.ref;
-	return STASH_OK;
+	return leave(w);
 }
 
 /* ---- the client of a worker ---- */
@@ -91,7 +107,9 @@ cast(void *arg, const char *function, const char *name, uint32_t kind, const cha
 		result = check_message(function, name, tag, data, len);
 	if (result == STASH_OK)
 		result = stash__way_get(w, name, stash__deadline_ns(STASH_TIMEOUT), &way);
-	return result != STASH_OK ? result : stash__way_write(w, way, kind, tag, data, len, INT64_MAX);
+	if (result == STASH_OK)
+		result = stash__way_write(w, way, kind, tag, data, len, INT64_MAX);
+	return result != STASH_OK ? result : leave(w);
 }
 
 static int

@@ -265,6 +265,8 @@ stash__worker_loop(struct stash_worker *w)
 			result = idle(w);
 		else if (w->now - w->last_control > CONTROL_EVERY)
 			result = look_around(w);
+		if (result >= 0 && w->unsent < 0)
+			result = stash__fail(w->unsent, "what an event's handler has sent can't be put into the slot");
 		if (stash__crash_told_to_stop())
 			w->closing = true;
 		if (w->closing && w->ending == 0) {

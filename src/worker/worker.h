@@ -227,7 +227,8 @@ struct stash_worker {
 	int asked_error;       /* or why not; STASH_E_PENDING: it hasn't */
 	char asked_name[STASH_NAME_MAX + 1];
 	struct stash_client *client;
-	char *dir; /* the store's */
+	char *dir;  /* the store's */
+	int unsent; /* an error: what a handler of events has sent couldn't be written */
 
 	struct posts posts;
 	pthread_mutex_t posts_lock;

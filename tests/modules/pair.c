@@ -107,6 +107,49 @@ ask(struct stash_worker *w, struct pair *p, const struct stash_msg *msg, const c
 	return STASH_NOREPLY;
 }
 
+/* ---- from a handler of events ---- */
+
+static struct {
+	struct event *event;
+	char tag[STASH_TAG_MAX + 1], name[STASH_NAME_MAX + 1];
+} sending;
+
+/* What it sends is safe when that has returned 0, whether the next message kills the worker or the handler does. */
+static void
+on_send(evutil_socket_t fd, short what, void *arg)
+{
+	struct stash_worker *w = arg;
+	int result;
+
+	(void)fd;
+	(void)what;
+	if (strncmp(sending.tag, "event_ask", 9) == 0)
+		result = stash_request(w, sending.name, "take", NULL, 0, -1, NULL);
+	else
+		result = stash_cast(stash_worker_client(w), sending.name, "hear", "1", 1);
+	if (result < 0)
+		stash_log(w, 3, "%s to %s from an event: %s", sending.tag, sending.name, stash_errmsg());
+	if (strstr(sending.tag, "_then_message") != NULL)
+		(void)stash_post(w, "poison", NULL, 0);
+	else
+		raise(SIGKILL);
+}
+
+/* Has the handler called when there is no message. */
+static int
+send_from_event(struct stash_worker *w, const struct stash_msg *msg)
+{
+	struct event_base *base = stash_worker_events(w);
+
+	(void)snprintf(sending.tag, sizeof sending.tag, "%s", msg->tag);
+	(void)snprintf(sending.name, sizeof sending.name, "%s", stash_msg_text(msg));
+	sending.event = base != NULL ? event_new(base, -1, 0, on_send, w) : NULL;
+	if (sending.event == NULL)
+		return stash_fail(w, "no events");
+	event_active(sending.event, EV_TIMEOUT, 1);
+	return STASH_OK;
+}
+
 /* As much as fits into no ring with a few more of these. */
 static int
 tell_much(struct stash_worker *w, struct pair *p)
@@ -210,6 +253,8 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return spin(w, p);
 	if (stash_msg_is(msg, "events"))
 		return stash_replyf(w, "%d", events);
+	if (strncmp(msg->tag, "event_", 6) == 0)
+		return send_from_event(w, msg);
 	if (stash_msg_is(msg, "take"))
 		return stash_replyf(w, "%" PRId64, ++p->taken);
 	if (stash_msg_is(msg, "block"))
