@@ -54,6 +54,8 @@ open_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	}
 	if (stash_msg_is(msg, "counts"))
 		return stash_replyf(w, "%" PRId64 " %" PRId64 " %" PRId64, o->answered, o->busy, o->casts);
+	if (stash_msg_is(msg, "spin"))
+		return stash_post(w, "spin", NULL, 0);
 	if (stash_msg_int(msg, 0, STASH_DATA_MAX, &len) < 0)
 		return STASH_E_INVAL;
 	if (stash_msg_is(msg, "emit_first"))
@@ -77,8 +79,16 @@ open_cast(struct stash_worker *w, void *state, const struct stash_msg *msg)
 	return STASH_OK;
 }
 
+/* "spin": there is always one more message, so the worker is never idle again. */
+static int
+open_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	(void)state;
+	return stash_post(w, msg->tag, NULL, 0);
+}
+
 static const struct stash_behaviour open_calls = STASH_BEHAVIOUR(.name = "open", .state_size = sizeof(struct open),
-    .layout_version = 1, .handle_call = open_call, .handle_cast = open_cast);
+    .layout_version = 1, .handle_call = open_call, .handle_cast = open_cast, .handle_info = open_info);
 
 /* ---- fixture ---- */
 
@@ -196,6 +206,66 @@ START_TEST(test_room_that_is_taken_back)
 }
 END_TEST
 
+/* ---- channels that end ---- */
+
+/* One that is dead, with requests that wait, and one that broke the rules: nobody waits for an idle moment. */
+START_TEST(test_busy_worker_lets_go)
+{
+	struct t_caller dead, liar;
+	struct stash_view v;
+	size_t id_len;
+	const void *id;
+
+	begin(&open_calls);
+	t_caller_open(&dead, &t, t_world_channel(&t, RING));
+	t_caller_open(&liar, &t, t_world_channel(&t, RING));
+	t_world_attach(&t, dead.channel, false);
+	t_world_attach(&t, liar.channel, false);
+	t_caller_expect(&dead, "counts", "", STASH_OK, "0 0 0");
+	t_caller_expect(&liar, "counts", "", STASH_OK, "0 0 0");
+	t_caller_expect(&a, "spin", "", STASH_OK, "");
+	for (int i = 0; i < 100; i++)
+		(void)t_caller_ask(&dead, "counts", "");
+	t_world_say_gone(&t, dead.channel);
+	t_world_expect(&t, STASH__W_DETACHED, &v);
+	id = stash_view_bytes(&v, &id_len);
+	ck_assert_mem_eq(id, dead.c->id, STASH__ID);
+	atomic_store(&liar.c->page->req_tail, liar.tail + 3 * RING);
+	t_world_expect(&t, STASH__W_REFUSED, &v);
+	id = stash_view_bytes(&v, &id_len);
+	ck_assert_mem_eq(id, liar.c->id, STASH__ID);
+	ck_assert_int_eq((int)stash_view_int(&v), STASH_E_PROTO);
+	t_world_fold(&t);
+	ck_assert_uint_eq(t.rows[dead.channel].used + t.rows[liar.channel].used, 0);
+	t_caller_expect(&a, "counts", "", STASH_OK, "0 0 0");
+	t_caller_close(&dead);
+	t_caller_close(&liar);
+	finish();
+}
+END_TEST
+
+/* More than go with one entry. */
+START_TEST(test_busy_worker_lets_many_go)
+{
+	struct stash_view v;
+
+	t_world_open(&t, sizeof(struct open));
+	for (int i = 0; i < T_CHANNELS; i++)
+		(void)t_world_channel(&t, STASH__RING_MIN);
+	t_caller_open(&a, &t, 0);
+	t_world_start(&t, &open_calls, false);
+	t_caller_expect(&a, "spin", "", STASH_OK, "");
+	for (unsigned i = 1; i < T_CHANNELS; i++)
+		t_world_say_gone(&t, i);
+	for (unsigned i = 1; i < T_CHANNELS; i++)
+		t_world_expect(&t, STASH__W_DETACHED, &v);
+	t_world_fold(&t);
+	for (unsigned i = 1; i < T_CHANNELS; i++)
+		ck_assert_uint_eq(t.rows[i].used, 0);
+	finish();
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -205,6 +275,9 @@ suite(void)
 	tcase_add_test(c, test_late_answers_leave_room);
 	tcase_add_test(c, test_late_answers_behind_the_first);
 	tcase_add_test(c, test_room_that_is_taken_back);
+	c = t_case(s, "busy", 60);
+	tcase_add_test(c, test_busy_worker_lets_go);
+	tcase_add_test(c, test_busy_worker_lets_many_go);
 	return s;
 }
 

@@ -73,6 +73,7 @@ static int
 serve(struct stash_worker *w)
 {
 	unsigned batch;
+	bool leaves;
 	int result;
 
 	w->busy_since = w->now;
@@ -87,7 +88,9 @@ serve(struct stash_worker *w)
 	batch = w->batch;
 	if (w->ending < 0)
 		return (int)batch; /* dispatch has submitted what came before the failure */
-	if (batch == 0 && !stash__mailbox_reap(w) && !stash__records_due(w) && w->touched_ways == 0)
+	/* Also of a worker that is never idle. */
+	leaves = stash__mailbox_reap(w);
+	if (batch == 0 && !leaves && !stash__records_due(w) && w->touched_ways == 0)
 		return 0;
 	if (batch > 0 && w->alone < ALONE)
 		w->alone++;

@@ -290,7 +290,7 @@ stash__mailbox_ready(const struct mailbox *mb)
 }
 
 /* A channel whose client breaks the rules; the reason is the thread's message.  It is let go of after this batch, since
- * earlier messages of it may be in hand; with an entry of its own, since nobody else knows how far it got. */
+ * earlier messages of it may be in hand; by an entry, since nobody else knows how far it got. */
 static void
 refuse(struct stash_worker *w, struct mailbox *mb)
 {
