@@ -216,6 +216,15 @@ wake(int fd, short what, void *arg)
 	(void)event_base_loopbreak(w->events);
 }
 
+/* The deadline: that there was something ends the wait, and what came at the same time is handled first. */
+static void
+pass(int fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	(void)arg;
+}
+
 struct event_base *
 stash_worker_events(struct stash_worker *w)
 {
@@ -231,16 +240,16 @@ stash_worker_events(struct stash_worker *w)
 	bell = event_new(w->events, w->bell, EV_READ | EV_PERSIST, wake, w);
 	control = event_new(w->events, w->control, EV_READ | EV_PERSIST, wake, w);
 	lines = stash__mailbox_lines(w) < 0 ? NULL : event_new(w->events, w->lines, EV_READ | EV_PERSIST, wake, w);
-	if (bell == NULL || control == NULL || lines == NULL || event_add(bell, NULL) < 0 ||
+	w->alarm = evtimer_new(w->events, pass, NULL);
+	if (bell == NULL || control == NULL || lines == NULL || w->alarm == NULL || event_add(bell, NULL) < 0 ||
 	    event_add(control, NULL) < 0 || event_add(lines, NULL) < 0 || stash__task_watch(w) < 0) {
-		if (bell != NULL)
-			event_free(bell);
-		if (control != NULL)
-			event_free(control);
-		if (lines != NULL)
-			event_free(lines);
+		struct event *const made[] = { bell, control, lines, w->alarm };
+		for (size_t i = 0; i < sizeof made / sizeof made[0]; i++)
+			if (made[i] != NULL)
+				event_free(made[i]);
 		event_base_free(w->events);
 		w->events = NULL;
+		w->alarm = NULL;
 		(void)stash__fail(STASH_E_NOMEM, "cannot watch the bell in an event loop");
 	}
 	return w->events;

@@ -160,9 +160,11 @@ events_sleep(struct stash_worker *w, int64_t deadline)
 		tv.tv_sec = ns / STASH__NS_PER_S;
 		tv.tv_usec = (ns % STASH__NS_PER_S + 999) / 1000;
 	}
+	/* One for all sleeps: most end before the deadline, and it moves. */
 	if (ns != INT64_MAX)
-		(void)event_base_loopexit(w->events, &tv);
+		(void)event_add(w->alarm, &tv);
 	(void)event_base_loop(w->events, EVLOOP_ONCE);
+	(void)event_del(w->alarm);
 	stash__bell_clear(w->bell);
 	return 15;
 }

@@ -220,8 +220,10 @@ destroy(struct stash_worker *w)
 	free(w->base);
 	free(w->wire);
 	stash__buf_fini(&w->message_out);
-	if (w->events != NULL)
+	if (w->events != NULL) {
+		event_free(w->alarm);
 		event_base_free(w->events);
+	}
 	stash__state_free(w);
 	for (int i = 0; i < w->start.argc; i++)
 		free(w->start.argv[i]);

@@ -252,6 +252,7 @@ struct stash_worker {
 	bool replied, in_callback;
 	bool failed_in_words; /* stash_fail() has set the message */
 	struct event_base *events;
+	struct event *alarm; /* of that base: the deadline of a sleep */
 
 	int64_t now;	    /* CLOCK_MONOTONIC as of the last look */
 	int64_t busy_since; /* when this batch began */

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * A worker that sleeps in an event loop of its own; its supervisor and stash are played by the test.
+ */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <event2/event.h>
+
+#include <stash/worker.h>
+
+#include "shm/bell.h"
+#include "testlib.h"
+#include "testlib_slot.h"
+
+#define HOUR (3600u * 1000)
+#define WAKES 200
+
+struct sleeper {
+	struct stash_from open;
+};
+
+static int
+sleeper_init(struct stash_worker *w, void *state, const struct stash_init *in)
+{
+	(void)state;
+	(void)in;
+	return stash_worker_events(w) != NULL ? stash_send_after(w, HOUR, "far", NULL, 0, NULL) : STASH_E_NOMEM;
+}
+
+/* "tick" is answered by a timer. */
+static int
+sleeper_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	struct sleeper *s = state;
+
+	if (stash_msg_is(msg, "events"))
+		return stash_replyf(w, "%d", event_base_get_num_events(stash_worker_events(w), EVENT_BASE_COUNT_ADDED));
+	s->open = msg->from;
+	return stash_send_after(w, 1, "near", NULL, 0, NULL) < 0 ? STASH_E_APP : STASH_NOREPLY;
+}
+
+static int
+sleeper_info(struct stash_worker *w, void *state, const struct stash_msg *msg)
+{
+	struct sleeper *s = state;
+
+	return stash_reply_to(w, &s->open, msg->tag, strlen(msg->tag));
+}
+
+static const struct stash_behaviour sleeper = STASH_BEHAVIOUR(.name = "sleeper", .state_size = sizeof(struct sleeper),
+    .layout_version = 1, .init = sleeper_init, .handle_call = sleeper_call, .handle_info = sleeper_info);
+
+static struct t_world t;
+static struct t_caller a;
+
+static void
+begin(void)
+{
+	t_world_open(&t, sizeof(struct sleeper));
+	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
+	t_world_start(&t, &sleeper, false);
+	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
+}
+
+static void
+finish(void)
+{
+	ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
+	ck_assert_int_eq(t_world_wait(&t), 0);
+	t_caller_close(&a);
+	t_world_close(&t);
+}
+
+static bool
+is_asleep(void *arg)
+{
+	(void)arg;
+	return atomic_load(&t.bell_page->asleep) != 0;
+}
+
+/* A deadline that is far away is waited for again and again, and leaves nothing behind. */
+START_TEST(test_far_deadline)
+{
+	char first[16];
+
+	begin();
+	(void)t_caller_ask(&a, "events", "");
+	t_caller_answer(&a);
+	snprintf(first, sizeof first, "%s", (const char *)a.m.data);
+	for (int i = 0; i < WAKES; i++) {
+		ck_assert(t_wait_for(is_asleep, NULL, 10000));
+		t_caller_expect(&a, "events", "", STASH_OK, first);
+	}
+	finish();
+}
+END_TEST
+
+/* Nothing else wakes the worker. */
+START_TEST(test_near_deadline)
+{
+	begin();
+	for (int i = 0; i < 20; i++)
+		t_caller_expect(&a, "tick", "", STASH_OK, "near");
+	finish();
+}
+END_TEST
+
+static Suite *
+suite(void)
+{
+	Suite *s = suite_create("worker with events");
+	TCase *c = t_case(s, "sleep", 60);
+
+	tcase_add_test(c, test_far_deadline);
+	tcase_add_test(c, test_near_deadline);
+	return s;
+}
+
+TEST_MAIN(suite)
