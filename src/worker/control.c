@@ -76,6 +76,13 @@ compose(struct stash_worker *w, int type)
 	return &w->message_out;
 }
 
+/* Supervisor and keeper are both gone, and the channels with them: no one can ever answer for us. */
+static void
+be_alone(struct stash_worker *w)
+{
+	w->closing = w->abandoned = true;
+}
+
 /* Waits for room in the socket: what is said here must arrive. */
 static int
 say(struct stash_worker *w)
@@ -92,6 +99,8 @@ say(struct stash_worker *w)
 		(void)poll(&p, 1, 1000);
 		result = STASH_OK;
 	}
+	if (result == STASH_E_DOWN)
+		be_alone(w);
 	return result;
 }
 
@@ -334,8 +343,7 @@ stash__control_read(struct stash_worker *w)
 			return result;
 	}
 	if (result == STASH_E_DOWN) {
-		/* Supervisor and keeper are both gone, and the channels with them: no one can ever answer for us. */
-		w->closing = w->abandoned = true;
+		be_alone(w);
 		return STASH_OK;
 	}
 	return result == STASH_E_PENDING ? STASH_OK : result;
@@ -399,6 +407,8 @@ stash__control_move(struct stash_worker *w)
 	if (result == STASH_OK && w->grow_error < 0)
 		result = stash__fail(w->grow_error, "%s", w->grow_why);
 	while (result == STASH_OK && !is_folded(w)) {
+		if (w->abandoned)
+			return stash__fail(STASH_E_DOWN, "nobody is left who could fold the slot of %s", w->start.name);
 		stash__bell_ring(w->stash_bell);
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + STASH__NS_PER_MS, is_folded);
 	}
@@ -412,6 +422,7 @@ int
 stash__control_ask_room(struct stash_worker *w, uint64_t image_bytes, uint64_t ring_bytes)
 {
 	struct stash_buf *out;
+	int result;
 
 	if (w->asked_room != 0 && w->now - w->asked_room < STASH__ASK_AGAIN)
 		return STASH_OK;
@@ -419,7 +430,8 @@ stash__control_ask_room(struct stash_worker *w, uint64_t image_bytes, uint64_t r
 	out = compose(w, STASH__W_GROW);
 	(void)stash_buf_add_int(out, (int64_t)image_bytes);
 	(void)stash_buf_add_int(out, (int64_t)ring_bytes);
-	return say(w);
+	result = say(w);
+	return result == STASH_E_DOWN ? STASH_OK : result; /* who waits finds that nobody is there */
 }
 
 int

@@ -130,6 +130,8 @@ take_answer(struct stash_worker *w)
 {
 	int result = stash__control_move(w);
 
+	if (result < 0 && w->abandoned)
+		return STASH_OK; /* it was asked for ahead: the worker may still end in order */
 	if (result < 0 && result != STASH_E_FULL)
 		return result;
 	if (result == STASH_E_FULL && !may_outgrow(w)) /* a larger ring would have been better, and isn't needed */
@@ -210,6 +212,9 @@ stash__room_wait(struct stash_worker *w, uint64_t bytes)
 		w->grow_head = out_head(w);
 		if (stash__entry_room(&w->out, w->grow_head) >= bytes)
 			break;
+		if (w->abandoned)
+			return stash__fail(
+			    STASH_E_DOWN, "nobody is left who could make room in the slot of %s", w->start.name);
 		/* A full ring is no time to wait for its timer. */
 		stash__bell_ring(w->stash_bell);
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + LOOK, ring_moved);

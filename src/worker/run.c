@@ -193,7 +193,9 @@ live(struct stash_worker *w)
 	(void)stash__control_ready(w, STASH_OK, "");
 	result = stash__worker_loop(w);
 	if (result < 0) {
-		stash__crash_note(w, result, stash_errmsg());
+		/* Left alone it can't go on, but that is no fault of the message in hand: it is handled again. */
+		if (!w->abandoned)
+			stash__crash_note(w, result, stash_errmsg());
 		return EXIT_CRASH;
 	}
 	return end(w);

@@ -131,7 +131,8 @@ stash__submit_flush(struct stash_worker *w)
 	int result = STASH_OK;
 
 	stash__publish_pending(w);
-	while (result >= 0 && w->first_pending < w->npending) {
+	/* With nobody left to commit it, it is for the next incarnation to publish: it is in the slot. */
+	while (result >= 0 && w->first_pending < w->npending && !w->abandoned) {
 		stash__bell_ring(w->stash_bell);
 		result = stash__worker_sleep(w, STASH__PHASE_WAITING, stash__now_ns() + LOOK, front_durable);
 		stash__publish_pending(w);

@@ -324,7 +324,7 @@ void stash__state_free(struct stash_worker *);
 int stash__submit(struct stash_worker *, uint32_t flags);
 /* Publishes what has become durable. */
 void stash__publish_pending(struct stash_worker *);
-/* Waits until everything is published. */
+/* Waits until everything is published, or nobody is left to wait for. */
 int stash__submit_flush(struct stash_worker *);
 /* Puts positions in the queue behind what waits for `needs', or publishes at once. */
 int stash__publish(struct stash_worker *, struct mailbox *, uint64_t needs);
