@@ -346,13 +346,9 @@ say_grown(struct t_world *t, int error)
 	stash__buf_fini(&b);
 }
 
-/* As it is asked for by this message, or not. */
-static void
-answer_grow(struct t_world *t, struct stash_view *v)
+void
+t_world_give(struct t_world *t, int64_t image, int64_t ring)
 {
-	int64_t image = stash_view_int(v), ring = stash_view_int(v);
-
-	ck_assert_int_eq(stash_view_end(v), 0);
 	t->grows++;
 	if (t->refuses) {
 		say_grown(t, STASH_E_FULL);
@@ -368,6 +364,16 @@ answer_grow(struct t_world *t, struct stash_view *v)
 	}
 	pthread_mutex_unlock(&t->lock);
 	say_grown(t, STASH_OK);
+}
+
+/* As it is asked for by this message, or not. */
+static void
+answer_grow(struct t_world *t, struct stash_view *v)
+{
+	int64_t image = stash_view_int(v), ring = stash_view_int(v);
+
+	ck_assert_int_eq(stash_view_end(v), 0);
+	t_world_give(t, image, ring);
 }
 
 void

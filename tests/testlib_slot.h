@@ -63,6 +63,8 @@ void t_world_say_gone(struct t_world *, unsigned channel);
 void t_world_expect(struct t_world *, int type, struct stash_view *);
 /* Answers the worker's GROW, for which it waits. */
 void t_world_grow(struct t_world *);
+/* The same for one that was read already: what it asked for is given or, if the world refuses, isn't. */
+void t_world_give(struct t_world *, int64_t image, int64_t ring);
 /* Waits until the worker asks for the fields of that layout, and answers: NULL: it has none. */
 void t_world_tell(struct t_world *, const char *layout, int64_t version, const struct stash_field *, uint64_t len);
 /* Folds what is there: the state as folded is to be read under the lock. */

@@ -264,6 +264,15 @@ on_grown(struct stash_worker *w, struct incoming *in)
 	int error = (int)stash__view_range(&in->view, INT32_MIN, 0);
 	const char *text = stash_view_text(&in->view);
 
+	if (w->unanswered > 0)
+		w->unanswered--;
+	/* Answers come in the order of the questions, and don't say to which.  Those that a supervisor has taken with
+	 * it never come: so each that isn't for this question has it asked again. */
+	if (w->older > 0) {
+		w->older--;
+		w->asked_room = 0;
+		return;
+	}
 	w->grown = true;
 	w->grow_error = error;
 	strlcpy(w->grow_why, text, sizeof w->grow_why);
@@ -427,6 +436,7 @@ stash__control_ask_room(struct stash_worker *w, uint64_t image_bytes, uint64_t r
 	if (w->asked_room != 0 && w->now - w->asked_room < STASH__ASK_AGAIN)
 		return STASH_OK;
 	w->asked_room = w->now;
+	w->unanswered++;
 	out = compose(w, STASH__W_GROW);
 	(void)stash_buf_add_int(out, (int64_t)image_bytes);
 	(void)stash_buf_add_int(out, (int64_t)ring_bytes);
@@ -441,6 +451,7 @@ stash__control_grow(struct stash_worker *w, uint64_t image_bytes, uint64_t ring_
 
 	w->asked_room = 0;
 	w->grown = false;
+	w->older = w->unanswered;
 	while (result >= 0 && !w->grown) {
 		w->now = stash__now_ns();
 		result = stash__control_ask_room(w, image_bytes, ring_bytes);
@@ -450,6 +461,7 @@ stash__control_grow(struct stash_worker *w, uint64_t image_bytes, uint64_t ring_
 		if (w->closing && result >= 0 && !w->grown && (w->abandoned || w->state == NULL))
 			result = stash__fail(STASH_E_DOWN, "told to stop while waiting for room in the slot");
 	}
+	w->older = 0;
 	return result < 0 ? result : stash__control_move(w);
 }
 

@@ -206,7 +206,7 @@ stash__room_wait(struct stash_worker *w, uint64_t bytes)
 	stash__word *waited = &w->out.box->waited_ns;
 	int result = STASH_OK;
 
-	if (bytes > w->out.ring_bytes / 2)
+	while (result >= 0 && bytes > w->out.ring_bytes / 2)
 		result = stash__control_grow(w, 0, bytes * (bytes < STASH_STATE_MAX ? 4 : 2));
 	while (result >= 0 && stash__entry_room(&w->out, out_head(w)) < bytes) {
 		w->grow_head = out_head(w);

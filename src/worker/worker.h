@@ -259,13 +259,15 @@ struct stash_worker {
 	int64_t idle_since; /* when the last batch was published */
 	int64_t last_gap;   /* from publishing to the next message, lately */
 	int64_t last_control;
-	uint64_t half_rung; /* out_tail when the stash was last rung for a ring half full */
-	uint64_t grow_head; /* out_head when the ring was last found half full */
-	unsigned half_full; /* how often it was, since it grew last */
-	uint64_t image_len; /* of the last one */
-	uint64_t step;	    /* the most by which it grew */
-	bool no_room;	    /* for it to grow: calls are refused, and other messages left where they are */
-	bool grown;	    /* GROWN has come */
+	uint64_t half_rung;  /* out_tail when the stash was last rung for a ring half full */
+	uint64_t grow_head;  /* out_head when the ring was last found half full */
+	unsigned half_full;  /* how often it was, since it grew last */
+	uint64_t image_len;  /* of the last one */
+	uint64_t step;	     /* the most by which it grew */
+	bool no_room;	     /* for it to grow: calls are refused, and other messages left where they are */
+	unsigned unanswered; /* GROW that were sent, without GROWN that came */
+	unsigned older;	     /* of these, sent before the one for which it waits */
+	bool grown;	     /* GROWN has come */
 	int grow_error;
 	char grow_why[200];
 	int64_t asked_room;   /* when; 0: never */
