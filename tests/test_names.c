@@ -4,9 +4,11 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <stash/stash.h>
 
+#include "client/client.h"
 #include "testlib_names.h"
 
 static bool
@@ -55,6 +57,64 @@ START_TEST(test_alias_moves)
 	tn_expect("b", "register", "front", "STASH_OK");
 	tn_expect("front", "self", NULL, "b");
 	tn_expect("a", "register", "front", "STASH_E_EXIST");
+	tn_stop();
+}
+END_TEST
+
+static void
+expect_begun(struct stash_client *c, const char *name, const char *tag, const char *text)
+{
+	int64_t ref = stash_call_start(c, name, tag, NULL, 0, 20000);
+	struct stash_reply reply;
+
+	ck_assert_int_gt(ref, 0);
+	ck_assert_int_eq(stash_call_wait(c, ref, &reply, 20000), STASH_OK);
+	ck_assert_str_eq(reply.data, text);
+	stash_reply_free(&reply);
+}
+
+static bool
+has_unread(const struct stash_client *c)
+{
+	char byte;
+
+	return recv(c->sock, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+/* Nor does it have to ask for anything in between: what it sends after the move was seen elsewhere goes to the next. */
+START_TEST(test_alias_moves_unasked)
+{
+	struct stash_client *caster, *caller;
+
+	tn_start("");
+	caster = t_client(&tn_d);
+	caller = t_client(&tn_d);
+	tn_expect("a", "register", "front", "STASH_OK");
+	ck_assert_int_eq(stash_cast(caster, "front", "hello", NULL, 0), STASH_OK);
+	ck_assert_int_eq(stash_cast(caster, "a", "hello", NULL, 0), STASH_OK);
+	t_expect_call(caller, "front", "self", NULL, "a");
+	tn_expect_soon("a", "casts", "2");
+	tn_expect("a", "unregister", "front", "STASH_OK");
+	tn_expect("b", "register", "front", "STASH_OK");
+	tn_expect("front", "self", NULL, "b");
+	/* By the worker's own name nobody pays for a look at the socket. */
+	ck_assert(has_unread(caster));
+	ck_assert_int_eq(stash_cast(caster, "a", "hello", NULL, 0), STASH_OK);
+	ck_assert(has_unread(caster));
+	ck_assert_int_eq(stash_cast(caster, "front", "hello", NULL, 0), STASH_OK);
+	ck_assert(!has_unread(caster));
+	t_expect_call(caller, "front", "self", NULL, "b");
+	tn_expect_soon("b", "casts", "1");
+	tn_expect_soon("a", "casts", "3");
+	/* And back, with calls that are begun. */
+	tn_expect("b", "unregister", "front", "STASH_OK");
+	tn_expect("a", "register", "front", "STASH_OK");
+	ck_assert_int_eq(stash_cast(caster, "front", "hello", NULL, 0), STASH_OK);
+	expect_begun(caller, "front", "self", "a");
+	tn_expect_soon("a", "casts", "4");
+	tn_expect("b", "casts", NULL, "1");
+	stash_client_close(caster);
+	stash_client_close(caller);
 	tn_stop();
 }
 END_TEST
@@ -345,6 +405,7 @@ suite(void)
 
 	tcase_add_test(t, test_alias);
 	tcase_add_test(t, test_alias_moves);
+	tcase_add_test(t, test_alias_moves_unasked);
 	tcase_add_test(t, test_call_to_oneself);
 	tcase_add_test(t, test_alias_stays);
 	tcase_add_test(t, test_alias_of_init);

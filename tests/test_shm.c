@@ -299,6 +299,28 @@ START_TEST(test_ring_moves_when_it_has_grown)
 }
 END_TEST
 
+/* The name of a worker is known by its file, whole, and to whoever has just a descriptor. */
+START_TEST(test_slot_file_of_a_name)
+{
+	int dir = open(t_run_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), made, fd;
+	char file[STASH__SLOT_FILE_MAX];
+
+	stash__slot_file(file, "the name", "bell");
+	ck_assert_int_eq(stash__bell_page_make(dir, file, &made), 0);
+	fd = openat(dir, file, O_RDONLY | O_CLOEXEC);
+	ck_assert(stash__slot_file_is(fd, "the name", "bell"));
+	ck_assert(!stash__slot_file_is(fd, "name", "bell"));
+	ck_assert(!stash__slot_file_is(fd, "the nam", "bell"));
+	ck_assert(!stash__slot_file_is(fd, "the name", "in"));
+	ck_assert(!stash__slot_file_is(-1, "the name", "bell"));
+	ck_assert_int_eq(unlinkat(dir, file, 0), 0);
+	ck_assert(!stash__slot_file_is(fd, "the name", "bell"));
+	close(fd);
+	close(made);
+	close(dir);
+}
+END_TEST
+
 START_TEST(test_slot_of_another_origin)
 {
 	static const struct stash__origin boot = { "another boot....", "this store......" },
@@ -489,6 +511,7 @@ suite(void)
 	tcase_add_test(slot, test_entries_round);
 	tcase_add_test(slot, test_damaged_entry_is_noticed);
 	tcase_add_test(slot, test_ring_moves_when_it_has_grown);
+	tcase_add_test(slot, test_slot_file_of_a_name);
 	tcase_add_test(slot, test_slot_of_another_origin);
 	tcase_add_test(slot, test_base_is_never_torn);
 	tcase_add_test(slot, test_base_grows);

@@ -55,6 +55,7 @@ struct route {
 	uint64_t drained; /* bytes of replies taken since the worker was last looked at */
 	unsigned open;	  /* calls that wait for a reply here */
 	unsigned holders; /* a blocking cast that uses it: not to be freed */
+	bool own;	  /* it is the worker's own name, which is never somebody else's */
 	bool stale;	  /* its name isn't that worker's any more: no new messages */
 	struct stash__calls *unsent;
 };

@@ -119,6 +119,11 @@ stash__route_get(struct stash_client *c, const char *name, struct route **result
 			return error;
 		r = find(c, name);
 	}
+	/* A further name moves; that is said at the broker's socket, which may not have been read for long. */
+	if (r != NULL && !r->own && r->state != ROUTE_OVER) {
+		stash__link_run(c);
+		r = find(c, name);
+	}
 	if (r != NULL && r->state == ROUTE_UP &&
 	    atomic_load_explicit(&r->channel.page->down, memory_order_acquire) != 0)
 		(void)stash__route_drain(
@@ -218,6 +223,8 @@ take_page(struct route *r, int fd)
 		return STASH_E_PROTO;
 	stash__bell_page_unmap((struct stash__bell_page *)(uintptr_t)r->page);
 	r->page = page;
+	/* Unknown, as without /proc, it counts as a further one: each message costs a system call then. */
+	r->own = stash__slot_file_is(fd, r->name, "bell");
 	return STASH_OK;
 }
 

@@ -5,6 +5,7 @@
  */
 #include "shm/slot.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -22,6 +23,20 @@ void
 stash__slot_file(char file[STASH__SLOT_FILE_MAX], const char *name, const char *half)
 {
 	snprintf(file, STASH__SLOT_FILE_MAX, "%s.%s", name, half);
+}
+
+bool
+stash__slot_file_is(int fd, const char *name, const char *half)
+{
+	char link[32], path[PATH_MAX], file[STASH__SLOT_FILE_MAX];
+	ssize_t n, len;
+
+	stash__slot_file(file, name, half);
+	len = (ssize_t)strlen(file);
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof path);
+	return n > len && n < (ssize_t)sizeof path && path[n - len - 1] == '/' &&
+	    memcmp(path + n - len, file, (size_t)len) == 0;
 }
 
 /* ---- make ---- */

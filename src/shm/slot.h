@@ -133,5 +133,7 @@ void stash__record_put(unsigned char *at, struct stash__record *, const char *ta
 /* ---- file names in the slot directory ---- */
 enum { STASH__SLOT_FILE_MAX = STASH_NAME_MAX + 8 };
 void stash__slot_file(char file[STASH__SLOT_FILE_MAX], const char *name, const char *half /* "out", "in", "bell" */);
+/* Whether that descriptor was opened by this name; false also where that can't be told. */
+bool stash__slot_file_is(int fd, const char *name, const char *half);
 
 #endif
