@@ -308,6 +308,30 @@ START_TEST(test_quota)
 }
 END_TEST
 
+/* A client that outlives its stashd finds what room the next one has. */
+START_TEST(test_quota_outlived)
+{
+	struct stash_client *c;
+
+	memset(&known, 0, sizeof known);
+	memset(&d, 0, sizeof d);
+	t_stashd_start(&d, config("size = \"2M\";", "crash"));
+	c = t_client(&d);
+	ck_assert_int_eq(work(c, 30000), 0);
+	t_stashd_stop(&d, 20000);
+	t_stashd_start(&d, NULL);
+	ck_assert(t_wait_for(works_again, c, 20000));
+	work_until_full(c, false);
+	t_expect_error(c, "sequence", "next_number", NULL, STASH_E_FULL);
+	t_stashd_stop(&d, 20000);
+	t_stashd_start(&d, config("size = \"16M\";", "crash"));
+	ck_assert(t_wait_for(works_again, c, 20000));
+	check_all(c);
+	stash_client_close(c);
+	t_stashd_stop(&d, 20000);
+}
+END_TEST
+
 /* Slots can't grow, no new ones can be made: whoever has one goes on. */
 START_TEST(test_run_directory_full)
 {
@@ -421,6 +445,7 @@ suite(void)
 
 	tcase_add_loop_test(c, test_store_full, 0, 4);
 	tcase_add_loop_test(c, test_quota, 0, 2);
+	tcase_add_test(c, test_quota_outlived);
 	tcase_add_test(c, test_run_directory_full);
 	tcase_add_loop_test(c, test_one_file_system, 0, 4);
 	tcase_add_test(c, test_start_without_room);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * A client and the end of its supervisor, which is played here: what was answered before the end is read, and a
- * question that is under way is given up when nobody listens any more.
+ * question that is under way is given up when nobody listens any more.  And the one that comes next: it has a status
+ * page of its own, and doesn't answer for what the last one has refused.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -20,6 +21,7 @@
 #include "base/sock.h"
 #include "client/client.h"
 #include "shm/format.h"
+#include "shm/slot.h"
 #include "shm/wire.h"
 #include "testlib.h"
 
@@ -32,6 +34,7 @@ static struct {
 	struct stash__info info;
 	char path[PATH_MAX + 20];
 	pthread_t thread;
+	bool full; /* what the status page of the next one says */
 } fake;
 
 static void
@@ -88,26 +91,65 @@ fake_answer(int64_t number)
 	fake_say(&buf, -1);
 }
 
-static void
-fake_welcome(void)
+static int
+fake_page(void)
 {
-	int64_t number, page = memfd_create("page", MFD_CLOEXEC);
-	struct stash_buf buf;
+	static const struct stash__origin origin;
+	int dir = open(fake.info.run_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), fd;
+	struct stash__status_page *page;
 
-	ck_assert_int_eq(ftruncate((int)page, STASH__PAGE), 0);
+	(void)unlinkat(dir, STASH__STATUS_NAME, 0);
+	ck_assert_int_eq(stash__status_page_make(dir, STASH__STATUS_NAME, &origin, &fd), 0);
+	close(dir);
+	page = stash__status_page_map(fd, true);
+	ck_assert_ptr_nonnull(page);
+	atomic_store(&page->store_full, fake.full);
+	stash__status_page_unmap(page);
+	return fd;
+}
+
+/* Who comes is welcome, or refused. */
+static void
+fake_greet(int error)
+{
+	int page = error == 0 ? fake_page() : -1;
+	struct stash_buf buf;
+	int64_t number;
+
 	fake.peer = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC);
 	number = fake_hear(STASH__B_HELLO);
 	stash__buf_init(&buf, STASH__WIRE_MAX);
 	stash_buf_add_int(&buf, STASH__B_WELCOME);
 	stash_buf_add_int(&buf, number);
-	stash_buf_add_int(&buf, 0);
-	stash_buf_add_text(&buf, "");
+	stash_buf_add_int(&buf, error);
+	stash_buf_add_text(&buf, error == 0 ? "" : "not now");
 	stash_buf_add_int(&buf, STASH__WIRE_VERSION);
 	stash_buf_add_bytes(&buf, fake.info.id, STASH__ID);
 	stash_buf_add_int(&buf, getpid());
 	stash_buf_add_int(&buf, 0);
-	fake_say(&buf, (int)page);
-	close((int)page);
+	fake_say(&buf, page);
+	if (page >= 0)
+		close(page);
+}
+
+static void
+fake_welcome(void)
+{
+	fake_greet(0);
+}
+
+/* The channel that was asked for: there is none. */
+static void
+fake_no_channel(int64_t number)
+{
+	struct stash_buf buf;
+
+	stash__buf_init(&buf, STASH__WIRE_MAX);
+	stash_buf_add_int(&buf, STASH__B_CHANNEL);
+	stash_buf_add_int(&buf, number);
+	stash_buf_add_int(&buf, STASH_E_NOENT);
+	stash_buf_add_text(&buf, "there is no such name");
+	fake_say(&buf, -1);
 }
 
 /* The end of supervisor and keeper. */
@@ -220,6 +262,162 @@ START_TEST(test_end_before_the_welcome)
 }
 END_TEST
 
+/* ---- the next one ---- */
+
+/* At the same socket, so that nobody finds that there is none. */
+static void
+fake_next(bool full)
+{
+	close(fake.peer);
+	fake.full = full;
+	fake_welcome();
+}
+
+static void
+ask(struct stash_client *client)
+{
+	int answers = 0;
+
+	ck_assert_int_eq(stash__client_request(client, STASH__B_PING, NULL, LONG_MS, count_answers, &answers), 0);
+	ck_assert_int_eq(answers, 1);
+}
+
+static void *
+become_full(void *arg)
+{
+	fake_welcome();
+	fake_answer(fake_hear(STASH__B_PING));
+	fake_next(true);
+	fake_answer(fake_hear(STASH__B_PING));
+	return arg;
+}
+
+/* Stopped and started again, a stashd has another status page: what that says counts. */
+START_TEST(test_next_stashd_is_full)
+{
+	struct stash_client *client = join(become_full, LONG_MS);
+
+	ask(client);
+	ask(client);
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	ck_assert_int_eq(stash_cast(client, "x", "t", NULL, 0), STASH_E_FULL);
+	ck_assert_int_eq(stash_call_start(client, "x", "t", NULL, 0, 1000), STASH_E_FULL);
+	fake_end();
+	stash_client_close(client);
+}
+END_TEST
+
+static void *
+become_empty(void *arg)
+{
+	fake_welcome();
+	fake_answer(fake_hear(STASH__B_PING));
+	fake_next(false);
+	fake_no_channel(fake_hear(STASH__B_OPEN));
+	return arg;
+}
+
+static bool
+is_taken(void *arg)
+{
+	int result = stash_cast(arg, "x", "t", NULL, 0);
+
+	ck_assert(result == STASH_E_FULL || result == STASH_E_NOENT);
+	return result == STASH_E_NOENT;
+}
+
+/* And not what the last one said, also if nothing is asked for but what that refused. */
+START_TEST(test_next_stashd_has_room)
+{
+	struct stash_client *client;
+
+	fake.full = true;
+	client = join(become_empty, LONG_MS);
+	ck_assert_int_eq(stash_cast(client, "x", "t", NULL, 0), STASH_E_FULL);
+	ask(client);
+	ck_assert(t_wait_for(is_taken, client, 5000));
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	fake_end();
+	stash_client_close(client);
+}
+END_TEST
+
+/* ---- a worker's own client ---- */
+
+static int
+may_call(void *arg, const char *function, const char *name)
+{
+	(void)arg;
+	(void)function;
+	(void)name;
+	return STASH_OK;
+}
+
+static const struct stash__client_hooks hooks = { .may_call = may_call };
+
+static void *
+refuse(void *arg)
+{
+	fake_greet(STASH_E_BUSY);
+	close(fake.peer);
+	return arg;
+}
+
+static void *
+say_nothing(void *arg)
+{
+	char byte;
+
+	fake.peer = accept4(fake.listener, NULL, NULL, SOCK_CLOEXEC);
+	(void)fake_hear(STASH__B_HELLO);
+	ck_assert_int_eq(recv(fake.peer, &byte, 1, 0), 0); /* it has given up */
+	close(fake.peer);
+	return arg;
+}
+
+static void *
+welcome_and_answer(void *arg)
+{
+	fake_welcome();
+	fake_answer(fake_hear(STASH__B_PING));
+	return arg;
+}
+
+/* Its first use, by which it connects. */
+static void
+use(struct stash_client *client, void *(*behave)(void *), int result)
+{
+	ck_assert_int_eq(pthread_create(&fake.thread, NULL, behave, NULL), 0);
+	ck_assert_int_eq(stash__client_check(client, "stash_call"), result);
+}
+
+/* It lives as long as its worker: what was refused once is asked for again, and leaves no descriptor behind. */
+START_TEST(test_refused_at_first)
+{
+	struct stash_client *client;
+	int fds = 0;
+
+	fake_open();
+	client = stash__client_of_worker(t_dir(), "worker", &hooks, NULL);
+	ck_assert_ptr_nonnull(client);
+	for (int i = 0; i < 3; i++) {
+		use(client, refuse, STASH_E_BUSY);
+		ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+		if (i == 0)
+			fds = t_fd_count();
+		ck_assert_int_eq(t_fd_count(), fds);
+	}
+	use(client, say_nothing, STASH_E_DOWN);
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	ck_assert_int_eq(t_fd_count(), fds);
+	use(client, welcome_and_answer, STASH_OK);
+	ask(client);
+	ck_assert_int_eq(pthread_join(fake.thread, NULL), 0);
+	fake_end();
+	stash_client_close(client);
+}
+END_TEST
+
 static Suite *
 suite(void)
 {
@@ -229,6 +427,10 @@ suite(void)
 	tcase_add_test(c, test_answer_before_the_end);
 	tcase_add_test(c, test_question_at_the_end);
 	tcase_add_test(c, test_end_before_the_welcome);
+	c = t_case(s, "the next", 30);
+	tcase_add_test(c, test_next_stashd_is_full);
+	tcase_add_test(c, test_next_stashd_has_room);
+	tcase_add_test(c, test_refused_at_first);
 	return s;
 }
 

@@ -221,7 +221,7 @@ start(struct stash_client *c, const char *name, const char *tag, const void *dat
 	struct call *call;
 	int error;
 
-	if (c->status != NULL && atomic_load_explicit(&c->status->store_full, memory_order_relaxed) != 0)
+	if (stash__link_full(c))
 		return stash__fail(STASH_E_FULL, "the store has no room: the call was not sent");
 	if (c->nopen >= STASH__CLIENT_CALLS)
 		return stash__fail(STASH_E_BUSY, "%u calls are open already", c->nopen);

@@ -119,7 +119,9 @@ connect_late(struct stash_client *c)
 
 	if (result == STASH_OK)
 		result = stash__link_open(c, stash__now_ns() + c->wait_ns);
+	/* The next use tries anew, whatever this stashd has said or not said. */
 	if (result < 0) {
+		stash__link_close(c);
 		free(c->wire);
 		c->wire = NULL;
 	}

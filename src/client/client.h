@@ -163,6 +163,8 @@ int stash__link_open(struct stash_client *, int64_t deadline);
 void stash__link_close(struct stash_client *);
 /* Reads what is there, tries to connect again if it is time; never blocks. */
 void stash__link_run(struct stash_client *);
+/* Whether the store has no room, as the stash says. */
+bool stash__link_full(struct stash_client *);
 /* When stash__link_run() is due without anything to read; INT64_MAX: never. */
 int64_t stash__link_due(const struct stash_client *);
 /* A message of that type with a new request number (returned), to be filled and sent. */

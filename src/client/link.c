@@ -142,6 +142,7 @@ void
 stash__link_close(struct stash_client *c)
 {
 	drop(c);
+	c->hello_error = STASH_OK;
 	stash__status_page_unmap((struct stash__status_page *)(uintptr_t)c->status);
 	c->status = NULL;
 }
@@ -225,6 +226,34 @@ refused(struct stash_client *c, int error, const char *why)
 	strlcpy(c->hello_why, why, sizeof c->hello_why);
 }
 
+/* A stashd that was stopped and started again has a page of its own; nobody writes to the former one any more. */
+static void
+take_status(struct stash_client *c, int fd)
+{
+	struct stash__status_page *page = stash__status_page_map(fd, false);
+
+	if (page == NULL)
+		return;
+	stash__status_page_unmap((struct stash__status_page *)(uintptr_t)c->status);
+	c->status = page;
+}
+
+static bool
+says_full(const struct stash_client *c)
+{
+	return c->status != NULL && atomic_load_explicit(&c->status->store_full, memory_order_relaxed) != 0;
+}
+
+bool
+stash__link_full(struct stash_client *c)
+{
+	if (!says_full(c))
+		return false;
+	/* Whoever sends nothing any more would not learn either that the page is the one of a stashd that has ended. */
+	stash__link_run(c);
+	return says_full(c);
+}
+
 static void
 on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
 {
@@ -254,8 +283,8 @@ on_welcome(struct stash_client *c, struct stash_view *v, int *fds, int nfds)
 	}
 	c->has_lines = lines;
 	memcpy(c->store_id, id, STASH__ID);
-	if (c->status == NULL)
-		c->status = stash__status_page_map(fds[0], false);
+	take_status(c, fds[0]);
+	c->hello_error = STASH_OK;
 	c->link = LINK_UP;
 	stash__route_relink(c);
 	ask_again(c);

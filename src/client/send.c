@@ -54,7 +54,7 @@ post(struct stash_client *c, const char *function, const char *name, uint32_t ki
 	if (len > STASH_DATA_MAX)
 		return stash__fail(
 		    STASH_E_TOOBIG, "a payload of %zu bytes is over the limit of %d", len, STASH_DATA_MAX);
-	if (c->status != NULL && atomic_load_explicit(&c->status->store_full, memory_order_relaxed) != 0)
+	if (stash__link_full(c))
 		return stash__fail(STASH_E_FULL, "the store has no room: the message was not sent");
 	result = stash__route_get(c, name, &s.route);
 	if (result < 0)
