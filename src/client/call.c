@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "base/name.h"
 #include "client/client.h"
+#include "shm/bell.h"
 
 /* ---- the table of open calls ---- */
 
@@ -349,11 +350,14 @@ any_done(struct stash_client *c, void *arg)
 	return !TAILQ_EMPTY(&c->finished);
 }
 
-/* Before the caller polls: sleeping is said on all channels, and the timer is armed; true if something has come
- * meanwhile. */
+/* Before the caller polls: what has made the descriptor readable is taken, sleeping is said on all channels, and the
+ * timer is armed; true if something has come meanwhile.  The bells first: what is rung for after that is either found
+ * by the look, or rings on. */
 static bool
 settle(struct stash_client *c)
 {
+	(void)stash__bell_clear(c->bell);
+	stash__lines_clear(c);
 	stash__wait_asleep(c, 1);
 	stash__wait_look(c);
 	stash__link_run(c);
@@ -372,13 +376,11 @@ stash_call_next(struct stash_client *c, struct stash_reply *reply, int timeout_m
 	result = stash__client_check(c, "stash_call_next");
 	if (result < 0)
 		return failed(reply, result);
-	if (TAILQ_EMPTY(&c->finished)) {
-		if (c->nopen == 0)
-			return 0;
+	if (TAILQ_EMPTY(&c->finished) && c->nopen > 0)
 		(void)stash__wait(c, timeout_ms == 0 ? 0 : stash__deadline_ns(timeout_ms), any_done, NULL);
-		if (TAILQ_EMPTY(&c->finished) && !(c->polled && settle(c)))
-			return 0;
-	}
+	/* Also if no call is open: it may be the supervisor that has made the descriptor readable, or its end. */
+	if (TAILQ_EMPTY(&c->finished) && !(c->polled && settle(c)))
+		return 0;
 	call = TAILQ_FIRST(&c->finished);
 	ref = call->ref;
 	(void)deliver(c, call, reply);
