@@ -457,6 +457,33 @@ START_TEST(many_are_asked_for_at_once)
 }
 END_TEST
 
+/* Whose tree it is, as a keeper says it; one of version 1 doesn't. */
+START_TEST(an_older_keeper_does_not_say_who_had_begun)
+{
+	struct keeplink k;
+	struct stash_buf *buf;
+	int sockets[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sockets), 0);
+	keep_open(&k, sockets[0]);
+	for (int said = -1; said <= 1; said++) {
+		for (int before = 0; before <= 1; before++) {
+			bool begun = before != 0;
+
+			buf = mail_begin(STASH__K_END, 0);
+			stash_buf_add_int(buf, 2);
+			if (said >= 0)
+				stash_buf_add_int(buf, said);
+			ck_assert_int_eq(mail_send(sockets[1], buf, NULL, 0), 0);
+			ck_assert_int_eq(keep_fetch(&k, NULL, NULL, &begun), 0);
+			ck_assert_int_eq(begun, said >= 0 ? said : before);
+		}
+	}
+	keep_close(&k);
+	close(sockets[1]);
+}
+END_TEST
+
 Suite *
 stashd_parts_suite(void)
 {
@@ -475,6 +502,7 @@ stashd_parts_suite(void)
 	tcase_add_test(children, many_children_at_once_find_a_bank_or_a_copy);
 	tcase_add_test(children, only_unknown_children_are_ended);
 	tcase_add_test(children, many_are_asked_for_at_once);
+	tcase_add_test(children, an_older_keeper_does_not_say_who_had_begun);
 	return s;
 }
 

@@ -250,7 +250,9 @@ enum stash__verdict {
 };
 
 /* ---- supervisor <-> keeper ---- */
-#define STASH__KEEPER_VERSION 1 /* of these, which alone are spoken between binaries of two versions */
+/* Of these, which alone are spoken between binaries of two versions.  In version 1 END had no second number. */
+#define STASH__KEEPER_VERSION 2
+#define STASH__KEEPER_FIRST 1 /* what a supervisor still understands */
 enum stash__keeper_wire {
 	STASH__K_STORE =
 	    1, /* key, pid that it belongs to (0: none) [descriptors, at most 4]; replaces; no answer.  A child
@@ -268,8 +270,10 @@ enum stash__keeper_wire {
 	STASH__K_HELLO = 18,
 	STASH__K_SETTLED = 19, /* I have taken over all that there was; no answer */
 
-	STASH__K_ITEM = 64,	/* key, pid [descriptors] */
-	STASH__K_END = 65,	/* starts (how many supervisors there were before this one) */
+	STASH__K_ITEM = 64, /* key, pid [descriptors] */
+	/* starts (how many supervisors there were, with this one); whether one of them had begun a tree: it has
+	 * stored a worker's descriptors, or said SETTLED */
+	STASH__K_END = 65,
 	STASH__K_STATUSED = 66, /* pid, state (0: runs, 1: dead, 2: not my child), wait status */
 	STASH__K_REEXECED = 80	/* error, text; without error: version and generation of the successor, which waits */
 };

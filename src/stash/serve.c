@@ -319,6 +319,7 @@ serve_dump(struct stash *s, struct request *r)
 	uint32_t count = 0;
 	int memfd = -1, result = check_end(r);
 
+	STASH_POINT("stash_in_dump");
 	if (result == STASH_OK)
 		result = stash__dump(s, &memfd, &count);
 	stash__answer(s, STASH__S_ROWS, r->number, result);

@@ -44,7 +44,7 @@ static const struct format {
 	int64_t lowest, number;
 } formats[] = {
 	{ "handover", 1, 1 },
-	{ "keeper", STASH__KEEPER_VERSION, STASH__KEEPER_VERSION },
+	{ "keeper", STASH__KEEPER_FIRST, STASH__KEEPER_VERSION },
 	{ "messages", STASH__WIRE_VERSION, STASH__WIRE_VERSION },
 	{ "slots", STASH__SLOT_FORMAT, STASH__SLOT_FORMAT },
 	{ "channels", STASH__CHANNEL_FORMAT, STASH__CHANNEL_FORMAT },

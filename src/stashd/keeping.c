@@ -2,6 +2,7 @@
 /*
  * keeping.c: what the keeper keeps for supervisors, and what it tells them of children that they did not fork.
  */
+#include <string.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
@@ -27,6 +28,8 @@ keeping_store(struct keeper *k, struct mail *m)
 		return;
 	for (int i = 0; i < nfds; i++)
 		fds[i] = mail_take_fd(m, i);
+	/* Workers come behind the rows of their tree. */
+	k->begun = k->begun || strncmp(key, "w/", 2) == 0;
 	if (vault_store(&k->vault, key, pid, fds, nfds) < 0)
 		stash__log(LOG_ERR, "%s: %s", key, stash_errmsg());
 }
@@ -59,6 +62,7 @@ keeping_fetch(struct keeper *k)
 	}
 	buf = mail_begin(STASH__K_END, 0);
 	stash_buf_add_int(buf, (int64_t)k->starts);
+	stash_buf_add_int(buf, k->begun);
 	if (result == 0)
 		result = mail_send_wait(k->socket, buf, NULL, 0, 5000);
 	if (result < 0)

@@ -46,6 +46,7 @@ struct keeper {
 	unsigned unsettled;   /* supervisors in a row that haven't taken over */
 	uint64_t generations; /* tried so far */
 	uint64_t starts;
+	bool begun; /* one of them has: what is stored of a tree is this stashd's */
 	int64_t started, last_beat, next_start, delay;
 	unsigned passed_on; /* signals for the next supervisor, a bit each */
 	unsigned asked;	    /* those of them that ask for the end: each supervisor is told, until one has done it */

@@ -176,10 +176,12 @@ keep_open(struct keeplink *k, int fd)
 
 /* 1: the last one was read. */
 static int
-fetched(struct mail *m, keep_item_fn *fn, void *arg, uint64_t *starts)
+fetched(struct mail *m, keep_item_fn *fn, void *arg, bool *begun)
 {
 	if (m->type == STASH__K_END) {
-		*starts = (uint64_t)stash_view_int(&m->view);
+		(void)stash_view_int(&m->view); /* starts */
+		if (stash_view_end(&m->view) < 0)
+			*begun = stash__view_range(&m->view, 0, 1) != 0;
 		return stash_view_end(&m->view) < 0 ? stash__fail(STASH_E_PROTO, "the keeper's list has no end") : 1;
 	}
 	if (m->type == STASH__K_ITEM) {
@@ -193,7 +195,7 @@ fetched(struct mail *m, keep_item_fn *fn, void *arg, uint64_t *starts)
 }
 
 int
-keep_fetch(struct keeplink *k, keep_item_fn *fn, void *arg, uint64_t *starts)
+keep_fetch(struct keeplink *k, keep_item_fn *fn, void *arg, bool *begun)
 {
 	int64_t deadline = stash__deadline_ns(WAIT_MS);
 	struct mail m;
@@ -207,7 +209,7 @@ keep_fetch(struct keeplink *k, keep_item_fn *fn, void *arg, uint64_t *starts)
 		}
 		if (result < 0)
 			break;
-		result = fetched(&m, fn, arg, starts);
+		result = fetched(&m, fn, arg, begun);
 		mail_done(&m);
 	}
 	return result == 1 ? 0 : result;

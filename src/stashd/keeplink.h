@@ -32,8 +32,9 @@ struct keeplink {
 void keep_open(struct keeplink *, int fd);
 /* One thing that the keeper has kept; fds are taken over by setting them to -1 in the array, what is left is closed. */
 typedef void keep_item_fn(void *arg, const char *key, pid_t pid, int *fds, int nfds);
-/* Everything, at the beginning of a supervisor's life: waits for it.  *starts: supervisors so far, with this one. */
-int keep_fetch(struct keeplink *, keep_item_fn *, void *arg, uint64_t *starts);
+/* Everything, at the beginning of a supervisor's life: waits for it.  *begun: whether one before it has begun a tree;
+ * left as it is by an older keeper, which doesn't say. */
+int keep_fetch(struct keeplink *, keep_item_fn *, void *arg, bool *begun);
 int keep_watch(struct keeplink *, struct event_base *);
 void keep_close(struct keeplink *);
 

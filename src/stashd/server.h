@@ -418,7 +418,8 @@ struct server {
 	struct stash__origin origin;
 	int run_fd, slot_fd, way_fd, lock_fd;
 	sigset_t child_mask; /* of workers */
-	uint64_t starts;     /* supervisors there were, this one included */
+	uint64_t starts;     /* supervisors there were before this one */
+	bool follows;	     /* one of them had begun the tree: its rows are those of this stashd */
 	enum server_phase phase;
 	int64_t began_ns, stop_asked_ns, over_ns;
 	int result; /* what stash_supervise() is to say */
@@ -459,7 +460,7 @@ struct server {
 	unsigned nworkers, recovered;
 	bool up;	 /* the tree has started as a whole; after a takeover it counts as that */
 	bool was_clean;	 /* the last stashd here had ended in order */
-	bool new_boot;	 /* the machine was started again since */
+	bool new_boot;	 /* the machine was started again since; noted with the keeper */
 	char found[256]; /* what the stash has found, in words */
 };
 
@@ -482,6 +483,7 @@ void logging_tree(struct server *);
 /* takeover.c */
 int takeover_begin(struct server *);	  /* fetches from the keeper */
 void takeover_stash_up(struct server *);  /* the stash answers */
+void takeover_new_boot(struct server *);  /* it has found another boot's store */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
 /* A start that fails ends stashd; where a tree runs or may be had, the next supervisor tries again, for ever. */
 bool takeover_ends(const struct server *, int error);

@@ -219,7 +219,8 @@ on_hello(struct stashlink *k, struct mail *m)
 		(void)stash_view_bytes(&m->view, &id_len);
 		(void)stash_view_int(&m->view); /* slots */
 		s->was_clean = stash_view_int(&m->view) != 0;
-		s->new_boot = stash_view_int(&m->view) != 0;
+		if (stash_view_int(&m->view) != 0)
+			takeover_new_boot(s);
 	}
 	if (stash_view_end(&m->view) < 0)
 		error = stash__fail(STASH_E_PROTO, "the stash's hello can't be understood");

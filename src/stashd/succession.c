@@ -118,6 +118,7 @@ void
 succession_settled(struct keeper *k)
 {
 	k->unsettled = 0;
+	k->begun = true;
 	if (k->trial_until == 0)
 		return;
 	k->trial_until = 0;

@@ -2,7 +2,8 @@
 /*
  * takeover.c: how a supervisor begins.  What the keeper has, and what the rows say, decide together: a supervisor that
  * follows another one goes on with its tree and its children; the first one of a stashd begins the config's tree,
- * whatever was left of an earlier stashd being dead, or made so.
+ * whatever was left of an earlier stashd being dead, or made so.  One whose predecessors all died before they had begun
+ * a tree is a first one, too: the rows are those of an earlier stashd still.
  *
  *	fetched from the keeper -> the stash answers -> rows dumped -> tree restored, children adopted   (a successor)
  *	                                                          `--> the config's tree                 (the first one)
@@ -23,6 +24,8 @@
 #include "stashd/kept.h"
 #include "stashd/rowset.h"
 #include "stashd/server.h"
+
+#define BOOT_KEY "boot" /* of a note without descriptors: the machine was started again */
 
 struct takeover {
 	int listener; /* -1: none yet */
@@ -48,7 +51,9 @@ takeover_ends(const struct server *s, int error)
 
 	if (s->phase != SERVER_BOOT || t == NULL)
 		return false;
-	return s->starts == 0 || (t->stash_pid == 0 && STAILQ_EMPTY(&t->kept) && !may_pass(error));
+	if (s->starts == 0)
+		return true;
+	return (!s->follows || (t->stash_pid == 0 && STAILQ_EMPTY(&t->kept))) && !may_pass(error);
 }
 
 void
@@ -76,6 +81,8 @@ on_item(void *arg, const char *key, pid_t pid, int *fds, int nfds)
 			t->stash_fds[i] = fds[i];
 			fds[i] = -1;
 		}
+	} else if (strcmp(key, BOOT_KEY) == 0) {
+		s->new_boot = true;
 	} else {
 		kept_add(&t->kept, key, pid, fds, nfds);
 	}
@@ -85,7 +92,6 @@ int
 takeover_begin(struct server *s)
 {
 	struct takeover *t = calloc(1, sizeof(*t));
-	uint64_t starts;
 	int result;
 
 	if (t == NULL)
@@ -93,7 +99,8 @@ takeover_begin(struct server *s)
 	t->listener = -1;
 	STAILQ_INIT(&t->kept);
 	s->takeover = t;
-	result = keep_fetch(&s->keep, on_item, s, &starts);
+	s->follows = s->starts > 0;
+	result = keep_fetch(&s->keep, on_item, s, &s->follows);
 	if (result == 0)
 		result = broker_listen(s, t->listener);
 	t->listener = -1;
@@ -110,6 +117,14 @@ takeover_begin(struct server *s)
 	if (s->stash.running)
 		takeover_stash_up(s);
 	return 0;
+}
+
+/* The next stash process finds this boot in the store, and says nothing of it; nor would it to the next supervisor. */
+void
+takeover_new_boot(struct server *s)
+{
+	s->new_boot = true;
+	keep_store(&s->keep, BOOT_KEY, 0, NULL, 0);
 }
 
 /* ---- slots ---- */
@@ -374,7 +389,8 @@ on_dump(void *arg, int error, const char *text, struct mail *m)
 	}
 	if (error == 0 && s->trial && rows.ntree == 0)
 		error = stash__fail(STASH_E_CORRUPT, "the rows of the tree that runs aren't there");
-	if (error == 0 && s->starts > 0 && rows.ntree > 0) {
+	STASH_POINT("sup_read_rows");
+	if (error == 0 && s->follows && rows.ntree > 0) {
 		error = sup_restore(s->machine, rows.tree, rows.ntree);
 		if (error == 0)
 			error = begin_successor(s, &rows);

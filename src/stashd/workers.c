@@ -82,7 +82,7 @@ worker_find_node(struct server *s, uint64_t node)
 struct worker *
 worker_expected(struct server *s, const char *name)
 {
-	struct worker *w = s->up || s->starts > 0 ? NULL : worker_find(s, name);
+	struct worker *w = s->up || s->follows ? NULL : worker_find(s, name);
 
 	return w != NULL && w->spec != NULL ? w : NULL;
 }
