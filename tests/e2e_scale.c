@@ -133,23 +133,6 @@ fds_of(pid_t pid)
 	return n;
 }
 
-/* Its own memory, in KiB; not the store's pages, which are the system's cache. */
-static unsigned long
-memory_of(pid_t pid)
-{
-	char path[64], line[256];
-	unsigned long kib = 0;
-	FILE *f;
-
-	snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
-	f = fopen(path, "re");
-	ck_assert_ptr_nonnull(f);
-	while (fgets(line, sizeof line, f) != NULL && sscanf(line, "Anonymous: %lu", &kib) != 1)
-		;
-	fclose(f);
-	return kib;
-}
-
 static unsigned long entries, kilobytes;
 
 static int
@@ -414,7 +397,7 @@ measure(const struct t_stashd *d)
 
 	for (int i = 0; i < 3; i++) {
 		s.fds[i] = fds_of(pids[i]);
-		s.memory[i] = memory_of(pids[i]);
+		s.memory[i] = t_memory(pids[i]);
 	}
 	entries = kilobytes = 0;
 	ck_assert_int_eq(nftw(t_run_of(d), add_file, 16, FTW_PHYS), 0);

@@ -149,6 +149,22 @@ t_murder_all(struct t_stashd *d)
 	memset(&d->proc, 0, sizeof d->proc);
 }
 
+unsigned long
+t_memory(pid_t pid)
+{
+	char path[64], line[256];
+	unsigned long kib = 0;
+	FILE *f;
+
+	snprintf(path, sizeof path, "/proc/%d/smaps_rollup", (int)pid);
+	f = fopen(path, "re");
+	ck_assert_ptr_nonnull(f);
+	while (fgets(line, sizeof line, f) != NULL && sscanf(line, "Anonymous: %lu", &kib) != 1)
+		;
+	fclose(f);
+	return kib;
+}
+
 struct stash_client *
 t_client(const struct t_stashd *d)
 {

@@ -29,6 +29,9 @@ bool t_murder(const struct t_stashd *, enum t_who, const char *name);
 /* Everything that the test has started, at once; waits until all are dead. */
 void t_murder_all(struct t_stashd *);
 
+/* Its own memory, in KiB; not the store's pages, which are the system's cache. */
+unsigned long t_memory(pid_t);
+
 struct stash_client *t_client(const struct t_stashd *);
 /* A call that must be answered with that text. */
 void t_expect_call(struct stash_client *, const char *name, const char *tag, const char *data, const char *text);

@@ -337,6 +337,18 @@ report_write(struct report *r)
 	report_free(r);
 }
 
+bool
+report_is_about(const struct worker *w)
+{
+	const struct report *r;
+
+	LIST_FOREACH(r, &w->server->reports, link) {
+		if (r->worker == w)
+			return true;
+	}
+	return false;
+}
+
 void
 reports_free(struct server *s)
 {

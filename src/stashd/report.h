@@ -19,6 +19,7 @@
 struct life;
 struct peer;
 struct server;
+struct worker;
 
 /* ---- crash reports (report.c) ---- */
 
@@ -38,6 +39,8 @@ struct report;
 struct report *report_begin(struct life *, const struct verdict *);
 /* Writes it, as soon as the state is there as text; takes the report. */
 void report_write(struct report *);
+/* Whether one is under way that names that worker. */
+bool report_is_about(const struct worker *);
 void reports_free(struct server *); /* those under way are dropped */
 
 /* status.c: a state as text, by a process of its own. */

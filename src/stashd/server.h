@@ -18,7 +18,7 @@
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
- *   release.c    slots of names that are nobody's any more
+ *   release.c    names that are nobody's any more, and their slots
  *   files.c      how many descriptors are given out
  *   mailfound.c  channels that a predecessor has left
  *   ways.c       channels from worker to worker
@@ -231,9 +231,11 @@ void worker_record(struct worker *, enum stash_status, bool gone);
 void worker_status(struct worker *, enum stash_status, bool gone);
 /* Nobody's any more, it needs no descriptors. */
 void worker_disclaim(struct worker *);
+/* Nobody's any more, and nothing points to it: it is freed.  The stash may still be carrying out what it was asked. */
+void worker_forget(struct worker *);
 void workers_tick(struct server *);
 void workers_free(struct server *);
-/* release.c: slots of names that are nobody's any more. */
+/* release.c: names that are nobody's any more, and their slots. */
 void release_tick(struct server *);
 
 /* ---- programs without libstash (program.c, notify.c) ---- */

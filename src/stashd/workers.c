@@ -534,6 +534,14 @@ worker_free(struct worker *w)
 }
 
 void
+worker_forget(struct worker *w)
+{
+	stashlink_forget(&w->server->stash, w);
+	list_under(w, 0);
+	worker_free(w);
+}
+
+void
 workers_tick(struct server *s)
 {
 	struct worker *w;
