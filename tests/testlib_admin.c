@@ -13,12 +13,14 @@ struct stash_client *client;
 
 /* root: a (permanent), web (one_for_one: w), pool (simple_one_for_one: t) */
 void
-admin_begin(void)
+admin_begin_dying(const char *const *env)
 {
 	char config[4 * PATH_MAX];
 	const char *module = t_path("child.so");
 
 	memset(&stashd, 0, sizeof stashd);
+	stashd.env = env;
+	stashd.points = env != NULL;
 	ck_assert_int_eq(symlink(t_build("tests/modules/child.so"), module), 0);
 	snprintf(config, sizeof config,
 	    "tree = { intensity = 3; period = 3600; children = (\n"
@@ -33,6 +35,12 @@ admin_begin(void)
 	client = t_client(&stashd);
 	/* The top answers when all have started. */
 	ck_assert_int_eq(stash_count_children(client, "root", NULL, LONG_MS), 0);
+}
+
+void
+admin_begin(void)
+{
+	admin_begin_dying(NULL);
 }
 
 void

@@ -17,6 +17,8 @@ extern struct stash_client *client;
 
 /* root: a (permanent), web (one_for_one: w), pool (simple_one_for_one: t, with the argument "first"). */
 void admin_begin(void);
+/* With crash points, for one of which the environment asks. */
+void admin_begin_dying(const char *const *env);
 void admin_end(void);
 
 /* Of tests/modules/child.c; good until the next one is asked for. */

@@ -18,6 +18,7 @@
  *   admin.c      OTP's requests about children                     describe.c a specification as it was given
  *   names.h      aliases, values, groups, monitors
  *   mailroom.c   channels                                          down.c     channels of a worker that is over
+ *   leftover.c   names that somebody who died was letting go of
  *   release.c    names that are nobody's any more, and their slots
  *   files.c      how many descriptors are given out
  *   mailfound.c  channels that a predecessor has left
@@ -486,7 +487,10 @@ void logging_tree(struct server *);
 int takeover_begin(struct server *);	  /* fetches from the keeper */
 void takeover_stash_up(struct server *);  /* the stash answers */
 void takeover_new_boot(struct server *);  /* it has found another boot's store */
+void takeover_expect(struct worker *);	  /* has its slot opened; the takeover is over when all of them are */
 void takeover_slot_open(struct worker *); /* a slot's OPENED */
+/* leftover.c: what is there of names that are in no tree is let go of. */
+int leftover_find(struct server *);
 /* A start that fails ends stashd; where a tree runs or may be had, the next supervisor tries again, for ever. */
 bool takeover_ends(const struct server *, int error);
 void takeover_failed(struct server *, int error, const char *why);

@@ -140,12 +140,12 @@ finish(struct server *s)
 		stash__log(LOG_ERR, "%s", stash_errmsg());
 }
 
-static void
-expect(struct server *s, struct worker *w)
+void
+takeover_expect(struct worker *w)
 {
 	if (w->slot != SLOT_ASKED)
 		worker_open(w);
-	s->takeover->opening += w->slot == SLOT_ASKED;
+	w->server->takeover->opening += w->slot == SLOT_ASKED;
 }
 
 void
@@ -289,14 +289,16 @@ begin_first(struct server *s, struct rowset *rows)
 		return result;
 	know_incarnations(s, rows);
 	if (begin_stored(s, rows))
-		return 0;
+		return leftover_find(s);
 	result = ways_find(s);
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < rows->ntree; i++)
 		records_tree_forget(s, rows->tree[i].key, rowset_parts(rows, i));
 	result = new_machine(s);
-	return result < 0 ? result : turn_begin(s, sup_spec_ref(s->tree));
+	if (result == 0)
+		result = turn_begin(s, sup_spec_ref(s->tree));
+	return result < 0 ? result : leftover_find(s);
 }
 
 /* ---- one that follows another ---- */
@@ -345,9 +347,12 @@ begin_successor(struct server *s, struct rowset *rows)
 		w->has.ran = rowset_ran(rows, w->name);
 		kept_place(w);
 		if (w->spec != NULL && worker_has_slot(w))
-			expect(s, w);
+			takeover_expect(w);
 		s->recovered += w->now != NULL && life_runs(w->now);
 	}
+	result = leftover_find(s);
+	if (result < 0)
+		return result;
 	turn_hold(s);
 	turn_resume(s);
 	while ((node = sup_next(s->machine, node)) != NULL) {

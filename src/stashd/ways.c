@@ -338,6 +338,15 @@ ways_owner_gone(struct worker *w)
 
 /* ---- after a takeover ---- */
 
+/* Whoever is in no tree is let go of with all that it has, whatever else was found of it. */
+static struct worker *
+find_child(struct server *s, const char *name)
+{
+	struct worker *w = worker_find(s, name);
+
+	return w != NULL && w->spec != NULL ? w : NULL;
+}
+
 static int
 restore(struct server *s, const char *file)
 {
@@ -355,7 +364,7 @@ restore(struct server *s, const char *file)
 		return 0; /* found before */
 	}
 	if (result == STASH_E_PROTO || result == STASH_E_FORMAT ||
-	    (result == 0 && ((from = worker_find(s, from_name)) == NULL || (to = worker_find(s, to_name)) == NULL)))
+	    (result == 0 && ((from = find_child(s, from_name)) == NULL || (to = find_child(s, to_name)) == NULL)))
 		result = STASH_E_NOENT;
 	if (result != 0) {
 		close(fd);

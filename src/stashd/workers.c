@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/point.h"
 #include "shm/bell.h"
 #include "stashd/server.h"
 #include "stashd/ways.h"
@@ -379,7 +380,9 @@ fail_start(struct worker *w, int error, const char *text)
 	struct server *s = w->server;
 	uint64_t start = w->start;
 
-	stash__log(LOG_ERR, "%s: its slot can't be opened: %s", w->name, text);
+	/* A predecessor has let go of it, and the stash is about to. */
+	if (!w->gone || error != STASH_E_BUSY)
+		stash__log(LOG_ERR, "%s: its slot can't be opened: %s", w->name, text);
 	takeover_slot_open(w);
 	w->slot = SLOT_UNKNOWN;
 	w->start = 0;
@@ -502,8 +505,10 @@ worker_status(struct worker *w, enum stash_status status, bool gone)
 	/* STOPPED: no next one comes by itself; whoever waits has to be told, the rest goes with the last process. */
 	w->down_due = status == STASH_STOPPED;
 	peers_worker_status(w, gone);
-	if (gone)
+	if (gone) {
+		STASH_POINT("sup_gone");
 		ways_owner_gone(w);
+	}
 	if (w->down_due)
 		life_go_on(w);
 }
