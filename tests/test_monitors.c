@@ -4,6 +4,7 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <stash/stash.h>
 
@@ -102,6 +103,24 @@ START_TEST(test_missed)
 }
 END_TEST
 
+/* What is noted, and nobody has told when the supervisor dies, is told by the next one, to a watcher that lives on. */
+START_TEST(test_noted_and_not_told)
+{
+	static char dir[PATH_MAX + 32];
+	static const char *const env[] = { "STASH_CRASH=sup_named:1:supervisor", dir, NULL };
+	int32_t pid;
+
+	snprintf(dir, sizeof dir, "STASH_CRASH_DIR=%s", t_dir());
+	tn_start_dying("", env);
+	pid = tn_pid_of("a");
+	(void)tn_monitor("a", "nobody");
+	tn_expect_soon("a", "reasons", "0 0 0 0 1 last nobody wrong 0");
+	ck_assert_int_eq(access(t_path("fired"), F_OK), 0);
+	ck_assert_int_eq(tn_pid_of("a"), pid);
+	tn_stop();
+}
+END_TEST
+
 /* Each end once, whatever dies meanwhile. */
 START_TEST(test_storm)
 {
@@ -149,6 +168,7 @@ suite(void)
 	tcase_add_test(t, test_monitor);
 	tcase_add_test(t, test_noproc);
 	tcase_add_test(t, test_missed);
+	tcase_add_test(t, test_noted_and_not_told);
 	tcase_add_test(t, test_storm);
 	return s;
 }

@@ -16,7 +16,7 @@ struct stash_client *tn_c;
 
 /* Workers a, b, c and what else the test wants. */
 void
-tn_start(const char *more)
+tn_start_dying(const char *more, const char *const *env)
 {
 	static char text[32768];
 	char module[PATH_MAX];
@@ -28,8 +28,16 @@ tn_start(const char *more)
 	    "); };\n",
 	    module, module, module, more);
 	memset(&tn_d, 0, sizeof tn_d);
+	tn_d.env = env;
+	tn_d.points = env != NULL;
 	t_stashd_start(&tn_d, text);
 	tn_c = t_client(&tn_d);
+}
+
+void
+tn_start(const char *more)
+{
+	tn_start_dying(more, NULL);
 }
 
 /* ", { id = ID; module = ...; REST }" */

@@ -17,6 +17,8 @@ extern struct stash_client *tn_c;
 
 /* Workers a, b, c and what else the test wants, as tn_child() makes it. */
 void tn_start(const char *more);
+/* With crash points, for one of which the environment asks. */
+void tn_start_dying(const char *more, const char *const *env);
 /* ", { id = ID; module = ...; REST }"; good until the fourth call from here. */
 const char *tn_child(const char *id, const char *rest);
 void tn_stop(void);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "base/name.h"
+#include "base/point.h"
 #include "stashd/server.h"
 
 struct ask {
@@ -77,6 +78,7 @@ names_asked(struct life *l, struct mail *m)
 	mail_add_result(buf, result);
 	stash_buf_add_int(buf, result == 0 ? a.ref : 0);
 	life_say(l, buf, NULL, 0);
+	STASH_POINT("sup_named");
 	if (a.what == STASH__ASK_MONITOR)
 		monitor_tell_news(w);
 }

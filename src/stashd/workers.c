@@ -416,6 +416,7 @@ on_opened(void *arg, int error, const char *text, struct mail *m)
 	if (w->now != NULL && w->now->phase >= LIFE_STARTING && w->now->phase <= LIFE_READY) {
 		mailroom_attach_all(w->now); /* one that was taken over: what it has, it leaves as it is */
 		ways_tell_all(w->now);
+		monitor_catch_up(w); /* what a predecessor had noted, and perhaps not sent: it takes nothing twice */
 	}
 	takeover_slot_open(w);
 }
