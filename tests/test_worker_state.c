@@ -316,14 +316,45 @@ START_TEST(test_no_room_ahead)
 	(void)t_caller_send(&a, STASH_MSG_CAST, "set", "e");
 	number = t_caller_ask(&a, "get", "cast");
 	t_world_grow(&t); /* asked again, refused again */
+	t_world_fold(&t);
 	ck_assert_uint_eq(t.rows[0].req_count, 5);
 	t.refuses = false;
 	t_world_grow(&t);
 	t_caller_answer(&a);
 	ck_assert_uint_eq(a.m.head.number, number);
 	ck_assert_str_eq((const char *)a.m.data, "e");
+	t_world_fold(&t);
 	ck_assert_uint_eq(t.rows[0].req_count, 7);
 	ck_assert(t_wait_for(has_room, NULL, 5000));
+	finish(SIGKILL);
+}
+END_TEST
+
+static bool
+waits_or_answered(void *arg)
+{
+	(void)arg;
+	return atomic_load(&t.out.box->phase) == STASH__PHASE_WAITING || stash__reply_waits(a.c, a.head);
+}
+
+/* A stash that is slow to answer: as long as one more like that fits, nobody waits for it. */
+START_TEST(test_no_room_in_time)
+{
+	begin(&map);
+	(void)t_caller_ask(&a, "large", "a");
+	t_caller_answer_growing(&a);
+	(void)t_caller_ask(&a, "large", "b");
+	t_caller_answer_growing(&a);
+	t.refuses = true;
+	(void)t_caller_ask(&a, "large", "c");
+	t_caller_answer(&a);
+	ck_assert_uint_eq(atomic_load(&a.c->page->full), 0);
+	(void)t_caller_ask(&a, "large", "d");
+	ck_assert(t_wait_for(waits_or_answered, NULL, 20000));
+	ck_assert(!stash__reply_waits(a.c, a.head));
+	t_caller_answer_growing(&a);
+	ck_assert_str_eq((const char *)a.m.data, "d");
+	ck_assert_uint_eq(atomic_load(&a.c->page->full), STASH__FULL);
 	finish(SIGKILL);
 }
 END_TEST
@@ -505,6 +536,7 @@ suite(void)
 	tcase_add_test(c, test_encoded_state_grows);
 	tcase_add_test(c, test_too_large_an_image);
 	tcase_add_test(c, test_no_room_ahead);
+	tcase_add_test(c, test_no_room_in_time);
 	tcase_add_test(c, test_failed_callback_is_taken_back);
 	tcase_add_test(c, test_failed_callback_in_a_batch);
 	tcase_add_test(c, test_encode_fails);

@@ -179,16 +179,25 @@ ask_ahead(struct stash_worker *w)
 int
 stash__room_for(struct stash_worker *w, uint64_t image)
 {
+	int result;
+
 	/* The first one is no step. */
 	if (w->image_len > 0 && image > w->image_len && image - w->image_len > w->step)
 		w->step = image - w->image_len;
 	w->image_len = image;
 	if (!holds(w, image))
 		return grow_ahead(w);
-	if (may_outgrow(w))
-		return w->no_room ? STASH_OK : ask_ahead(w);
-	set_no_room(w, false);
-	return STASH_OK;
+	if (!may_outgrow(w)) {
+		set_no_room(w, false);
+		return STASH_OK;
+	}
+	if (w->no_room)
+		return STASH_OK;
+	if (w->closing || holds(w, plus(image, w->step)))
+		return ask_ahead(w);
+	/* One more like that wouldn't fit, and its client has to know before it sends it. */
+	result = grow_ahead(w);
+	return result < 0 && w->abandoned ? STASH_OK : result;
 }
 
 /* ---- in the ring ---- */
