@@ -100,6 +100,24 @@ START_TEST(test_a_strangers_pid_in_a_slot)
 }
 END_TEST
 
+/* It keeps no state and nobody calls it; still the next stashd must know it from what it starts. */
+START_TEST(test_a_program_without_a_name_is_found)
+{
+	pid_t before;
+
+	memset(&d, 0, sizeof d);
+	t_stashd_start(&d,
+	    "tree = { children = ( { id = \"a\"; name = \"\"; exec = [\"/bin/sleep\", \"1000\"]; notify = \"none\"; } ); };");
+	before = t_pid(&d, T_WORKER, "unnamed~root~a");
+	ck_assert_int_gt(before, 0);
+	t_murder_stashd(&d);
+	ck_assert_int_eq(waitpid(before, NULL, WNOHANG), 0);
+	t_stashd_start(&d, NULL);
+	ck_assert_int_eq(waitpid(before, NULL, WNOHANG), before);
+	t_stashd_stop(&d, 20000);
+}
+END_TEST
+
 START_TEST(test_a_strangers_pid_in_the_pidfile)
 {
 	struct t_result r;
@@ -393,6 +411,7 @@ suite(void)
 	TCase *strange = t_case(s, "strangers", 60), *inside = t_case(s, "namespaces", 120);
 
 	tcase_add_test(strange, test_a_strangers_pid_in_a_slot);
+	tcase_add_test(strange, test_a_program_without_a_name_is_found);
 	tcase_add_test(strange, test_a_strangers_pid_in_the_pidfile);
 	tcase_add_test(inside, test_as_process_1);
 	tcase_add_test(inside, test_from_another_namespace);

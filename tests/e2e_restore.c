@@ -205,7 +205,7 @@ START_TEST(test_discarding_ends_what_was_left)
 {
 	static const char *const words[2][4] = { { "restore", "--yes", "--discard-slots", NULL },
 		{ "discard-slots", "--yes", NULL } };
-	pid_t sleeper, rest[2];
+	pid_t sleeper;
 	char left[100];
 
 	td_begin();
@@ -214,21 +214,12 @@ START_TEST(test_discarding_ends_what_was_left)
 	ck_assert_int_eq(setenv("STASH_DIR", t_store(&td_stashd), 1), 0);
 	CTL(0, "", "wait", "sleeper");
 	sleeper = t_pid(&td_stashd, T_WORKER, "sleeper");
-	/* Each would start the next one of those behind it. */
-	rest[0] = t_pid(&td_stashd, T_SUPERVISOR, NULL);
-	rest[1] = t_pid(&td_stashd, T_STASH, NULL);
-	ck_assert(sleeper > 0 && rest[0] > 0 && rest[1] > 0);
-	t_kill(&td_stashd.proc, SIGKILL);
-	(void)t_wait(&td_stashd.proc, 10000);
-	for (int i = 0; i < 2; i++) { /* this test's children by now */
-		ck_assert_int_eq(kill(rest[i], SIGKILL), 0);
-		ck_assert_int_eq(waitpid(rest[i], NULL, 0), rest[i]);
-	}
+	ck_assert(sleeper > 0);
+	t_murder_stashd(&td_stashd);
 	ck_assert_int_eq(waitpid(sleeper, NULL, WNOHANG), 0);
 	snprintf(left, sizeof left, "process %d of sleeper: killed", (int)sleeper);
 	td_ctl(0, left, words[_i]);
 	ck_assert_int_eq(waitpid(sleeper, NULL, WNOHANG), sleeper);
-	memset(&td_stashd.proc, 0, sizeof td_stashd.proc);
 	td_end();
 }
 END_TEST

@@ -165,6 +165,22 @@ t_memory(pid_t pid)
 	return kib;
 }
 
+void
+t_murder_stashd(struct t_stashd *d)
+{
+	/* Each would start the next one of those behind it. */
+	pid_t rest[2] = { t_pid(d, T_SUPERVISOR, NULL), t_pid(d, T_STASH, NULL) };
+
+	ck_assert(rest[0] > 0 && rest[1] > 0);
+	t_kill(&d->proc, SIGKILL);
+	(void)t_wait(&d->proc, 10000);
+	for (int i = 0; i < 2; i++) { /* the test's children by now */
+		ck_assert_int_eq(kill(rest[i], SIGKILL), 0);
+		ck_assert_int_eq(waitpid(rest[i], NULL, 0), rest[i]);
+	}
+	memset(&d->proc, 0, sizeof d->proc);
+}
+
 struct stash_client *
 t_client(const struct t_stashd *d)
 {

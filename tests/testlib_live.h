@@ -28,6 +28,8 @@ pid_t t_pid(const struct t_stashd *, enum t_who, const char *name);
 bool t_murder(const struct t_stashd *, enum t_who, const char *name);
 /* Everything that the test has started, at once; waits until all are dead. */
 void t_murder_all(struct t_stashd *);
+/* Keeper, supervisor and stash process, which are dead then; workers are left to themselves. */
+void t_murder_stashd(struct t_stashd *);
 
 /* Its own memory, in KiB; not the store's pages, which are the system's cache. */
 unsigned long t_memory(pid_t);

@@ -300,7 +300,7 @@ undo(struct life *l)
 		(void)TEMP_FAILURE_RETRY(waitid(P_PIDFD, (id_t)l->pidfd, &info, WEXITED));
 		unwatch(l);
 	}
-	if (l->pid > 0 && worker_has_slot(l->worker))
+	if (l->pid > 0)
 		reap_undone(l);
 	else
 		life_free(l);
@@ -386,7 +386,7 @@ let_go(struct life *l)
 
 	l->phase = LIFE_STARTING;
 	monitor_went(l);
-	if (!linked && worker_has_slot(l->worker) && program_begin(l) < 0) {
+	if (!linked && program_begin(l) < 0) {
 		stash__log(
 		    LOG_ERR, "%s: killed, since nobody could write its state: %s", l->worker->name, stash_errmsg());
 		(void)pidfd_send_signal(l->pidfd, SIGKILL, NULL, 0);
@@ -408,7 +408,7 @@ void
 life_go_on(struct worker *w)
 {
 	/* With few descriptors left one doesn't begin before its predecessor's are free. */
-	if (w->start != 0 && w->now == NULL && (w->slot == SLOT_OPEN || !worker_has_slot(w)) &&
+	if (w->start != 0 && w->now == NULL && w->slot == SLOT_OPEN &&
 	    (LIST_EMPTY(&w->dying) || files_for_both(w->server)))
 		begin(w);
 	if (!LIST_EMPTY(&w->dying))
@@ -436,9 +436,8 @@ life_start(struct server *s, uint64_t node, uint64_t start, const char *path, co
 	w->node = node;
 	w->start = start;
 	w->down_due = false;
-	if (worker_has_slot(w))
-		worker_open(w);
-	if (w->slot == SLOT_UNKNOWN && worker_has_slot(w)) {
+	worker_open(w);
+	if (w->slot == SLOT_UNKNOWN) {
 		w->start = 0;
 		turn_failed(s, node, start, "system_limit");
 		return;

@@ -273,13 +273,6 @@ die(struct life *l, int wait_status)
 	note_death(l);
 	if (l->cause != STASH__CAUSE_NEVER && !l->past)
 		monitor_died(l->worker, l->incarnation, reason(l));
-	if (!worker_has_slot(l->worker)) {
-		tell_machine(l);
-		records_submit(l->server);
-		monitor_tell(l->worker);
-		finish(l, NULL);
-		return;
-	}
 	if (!plan_linked(&l->worker->plan))
 		program_end(l, reason(l) == STASH_REASON_NORMAL || reason(l) == STASH_REASON_SHUTDOWN);
 	STASH_POINT("sup_before_retire");

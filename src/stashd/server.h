@@ -212,8 +212,6 @@ void worker_slot_name(const char *path, const char *name, char slot_name[STASH_N
 int worker_plan(struct worker *, const struct sup_node *);
 /* A child that will be started: has its slot opened ahead. */
 int worker_expect(struct server *, const struct sup_spec *, const char *path);
-/* Whether its state is kept: everything but a program without libstash and without a name. */
-bool worker_has_slot(const struct worker *);
 /* A child of the stored tree that the config may not have any more: its last incarnation has to be retired all the
  * same. 1: its slot is being opened; 0, or an error. */
 int worker_remember(struct server *, const struct sup_node *);

@@ -346,7 +346,7 @@ begin_successor(struct server *s, struct rowset *rows)
 			w->incarnation = last;
 		w->has.ran = rowset_ran(rows, w->name);
 		kept_place(w);
-		if (w->spec != NULL && worker_has_slot(w))
+		if (w->spec != NULL)
 			takeover_expect(w);
 		s->recovered += w->now != NULL && life_runs(w->now);
 	}

@@ -228,7 +228,7 @@ worker_expect(struct server *s, const struct sup_spec *spec, const char *path)
 	if (w == NULL)
 		return STASH_E_NOMEM;
 	result = take_spec(w, spec, NULL);
-	if (result == 0 && worker_has_slot(w))
+	if (result == 0)
 		worker_open(w);
 	return result;
 }
@@ -247,16 +247,10 @@ worker_remember(struct server *s, const struct sup_node *node)
 	if (w->spec != NULL)
 		return 0;
 	result = take_spec(w, sup_node_spec(node), node);
-	if (result < 0 || !worker_has_slot(w))
+	if (result < 0)
 		return 0; /* it can't be run any more: there is nothing to be known of it */
 	worker_open(w);
 	return w->slot == SLOT_ASKED;
-}
-
-bool
-worker_has_slot(const struct worker *w)
-{
-	return plan_linked(&w->plan) || (w->spec != NULL && w->spec->name[0] != '\0');
 }
 
 int
