@@ -341,7 +341,7 @@ START_TEST(test_deleted_row_is_offered_again)
 	t_world_start(&t, &counting, false);
 	expect(&a, "next", "100");
 	t_world_fold(&t);
-	atomic_store(&t.hold, true);
+	t_world_hold(&t);
 	t_world_say_gone(&t, b.channel);
 	t_world_expect(&t, STASH__W_DETACHED, &v);
 	t_world_attach(&t, b.channel, true);
@@ -446,7 +446,7 @@ END_TEST
 static void
 fill_ring(int calls)
 {
-	atomic_store(&t.hold, true);
+	t_world_hold(&t);
 	for (int i = 0; i < calls; i++) {
 		ask(&a, "next");
 		t_caller_answer(&a);

@@ -144,7 +144,7 @@ START_TEST(test_ring_is_full)
 	char text[24];
 
 	begin(false);
-	atomic_store(&t.hold, true);
+	t_world_hold(&t);
 	while (true) {
 		(void)t_caller_ask(&a, "next", "");
 		ck_assert(t_wait_for(waits_or_answers, NULL, 10000));
@@ -171,7 +171,7 @@ START_TEST(test_ring_is_to_be_folded)
 {
 	begin(false);
 	for (int i = 0; i < 4; i++) {
-		atomic_store(&t.hold, true);
+		t_world_hold(&t);
 		for (int k = 0; k < 3; k++) {
 			(void)t_caller_ask(&a, "next", "");
 			t_caller_answer(&a);
@@ -179,7 +179,7 @@ START_TEST(test_ring_is_to_be_folded)
 		atomic_store(&t.hold, false);
 		t_world_fold(&t);
 	}
-	atomic_store(&t.hold, true);
+	t_world_hold(&t);
 	(void)t_caller_ask(&a, "next", "");
 	t_caller_answer(&a);
 	t_world_grow(&t);

@@ -3,7 +3,7 @@
  * A worker that sleeps in an event loop of its own; its supervisor and stash are played by the test.
  */
 #include <signal.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <event2/event.h>
@@ -16,6 +16,7 @@
 
 #define HOUR (3600u * 1000)
 #define WAKES 200
+#define WATCHED 3 /* bell, control socket, lines; one that is active is counted twice */
 
 struct sleeper {
 	struct stash_from open;
@@ -83,15 +84,12 @@ is_asleep(void *arg)
 /* A deadline that is far away is waited for again and again, and leaves nothing behind. */
 START_TEST(test_far_deadline)
 {
-	char first[16];
-
 	begin();
-	(void)t_caller_ask(&a, "events", "");
-	t_caller_answer(&a);
-	snprintf(first, sizeof first, "%s", (const char *)a.m.data);
 	for (int i = 0; i < WAKES; i++) {
 		ck_assert(t_wait_for(is_asleep, NULL, 10000));
-		t_caller_expect(&a, "events", "", STASH_OK, first);
+		(void)t_caller_ask(&a, "events", "");
+		t_caller_answer(&a);
+		ck_assert_int_le(strtol((const char *)a.m.data, NULL, 10), 2 * WATCHED);
 	}
 	finish();
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * Room in a worker's slot that is asked for while an older question is still without its answer: that one's answer, when
- * it comes, is none to the new one.  Supervisor and stash are played by the test.
+ * Room in a worker's slot that is asked for while an older question has no answer yet: that one's answer, when it
+ * comes, is none to the new one.  Supervisor and stash are played by the test.
  */
 #include <inttypes.h>
 #include <signal.h>
@@ -121,7 +121,7 @@ asked_by_traffic(void)
 	const uint64_t calls = STASH__ENTRIES_MIN * 3 / 4 / stash__entry_bytes(1, 0);
 
 	for (int i = 0; i < 3; i++) {
-		atomic_store(&t.hold, true);
+		t_world_hold(&t);
 		for (uint64_t k = 0; k < calls; k++)
 			t_caller_expect(&a, "get", "", STASH_OK, "0");
 		atomic_store(&t.hold, false);

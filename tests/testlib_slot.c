@@ -78,13 +78,13 @@ write_base(struct t_world *t)
 	stash__base_turn(&t->in);
 }
 
-void
-t_world_fold(struct t_world *t)
+/* With the lock held. */
+static void
+fold(struct t_world *t)
 {
 	uint64_t head, tail;
 	bool any = false;
 
-	pthread_mutex_lock(&t->lock);
 	SURE(stash__out_follow(&t->out) == 0);
 	head = atomic_load(&t->in.page->out_head);
 	tail = atomic_load_explicit(&t->out.page->out_tail, memory_order_acquire);
@@ -106,6 +106,21 @@ t_world_fold(struct t_world *t)
 			atomic_store_explicit(&t->in.page->durable, t->base.changed, memory_order_release);
 		stash__bell_wake(&t->bell_page->asleep, t->bell);
 	}
+}
+
+void
+t_world_fold(struct t_world *t)
+{
+	pthread_mutex_lock(&t->lock);
+	fold(t);
+	pthread_mutex_unlock(&t->lock);
+}
+
+void
+t_world_hold(struct t_world *t)
+{
+	pthread_mutex_lock(&t->lock);
+	atomic_store(&t->hold, true);
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -116,8 +131,10 @@ fold_thread(void *arg)
 
 	while (!atomic_load(&t->stop)) {
 		(void)stash__bell_poll(t->stash_bell, -1, -1, stash__now_ns() + 2 * STASH__NS_PER_MS);
+		pthread_mutex_lock(&t->lock);
 		if (!atomic_load(&t->hold))
-			t_world_fold(t);
+			fold(t);
+		pthread_mutex_unlock(&t->lock);
 	}
 	return NULL;
 }

@@ -69,6 +69,8 @@ void t_world_give(struct t_world *, int64_t image, int64_t ring);
 void t_world_tell(struct t_world *, const char *layout, int64_t version, const struct stash_field *, uint64_t len);
 /* Folds what is there: the state as folded is to be read under the lock. */
 void t_world_fold(struct t_world *);
+/* The thread folds nothing from now on, until the test takes `hold' back. */
+void t_world_hold(struct t_world *);
 
 /* A client of one of its channels. */
 struct t_caller {

@@ -135,12 +135,14 @@ on_send(evutil_socket_t fd, short what, void *arg)
 		raise(SIGKILL);
 }
 
-/* Has the handler called when there is no message. */
+/* "events": how many there were.  Else: has the handler called when there is no message. */
 static int
-send_from_event(struct stash_worker *w, const struct stash_msg *msg)
+use_events(struct stash_worker *w, const struct stash_msg *msg)
 {
 	struct event_base *base = stash_worker_events(w);
 
+	if (stash_msg_is(msg, "events"))
+		return stash_replyf(w, "%d", events);
 	(void)snprintf(sending.tag, sizeof sending.tag, "%s", msg->tag);
 	(void)snprintf(sending.name, sizeof sending.name, "%s", stash_msg_text(msg));
 	sending.event = base != NULL ? event_new(base, -1, 0, on_send, w) : NULL;
@@ -251,10 +253,8 @@ handle_call(struct stash_worker *w, void *state, const struct stash_msg *msg)
 		return flood(w, p);
 	if (stash_msg_is(msg, "spin"))
 		return spin(w, p);
-	if (stash_msg_is(msg, "events"))
-		return stash_replyf(w, "%d", events);
-	if (strncmp(msg->tag, "event_", 6) == 0)
-		return send_from_event(w, msg);
+	if (strncmp(msg->tag, "event", 5) == 0)
+		return use_events(w, msg);
 	if (stash_msg_is(msg, "take"))
 		return stash_replyf(w, "%" PRId64, ++p->taken);
 	if (stash_msg_is(msg, "block"))
