@@ -107,7 +107,8 @@ START_TEST(test_a_program_without_a_name_is_found)
 
 	memset(&d, 0, sizeof d);
 	t_stashd_start(&d,
-	    "tree = { children = ( { id = \"a\"; name = \"\"; exec = [\"/bin/sleep\", \"1000\"]; notify = \"none\"; } ); };");
+	    "tree = { children = (\n"
+	    "  { id = \"a\"; name = \"\"; exec = [\"/bin/sleep\", \"1000\"]; notify = \"none\"; } ); };");
 	before = t_pid(&d, T_WORKER, "unnamed~root~a");
 	ck_assert_int_gt(before, 0);
 	t_murder_stashd(&d);

@@ -69,7 +69,8 @@ START_TEST(an_added_child_that_does_not_start)
 	t_tree_failed(&t, "root/b");
 	t_tree_ready(&t, "root/c");
 	t_tree_is(&t,
-	    "START root/b; FAILED root/b init_error; START root/c; STARTED root/c; REPLY 1 STASH_E_START root/b init_error");
+	    "START root/b; FAILED root/b init_error; START root/c; STARTED root/c; "
+	    "REPLY 1 STASH_E_START root/b init_error");
 	FAILED("root/b ");
 	t_tree_reload(&t, 2, "root(a c)");
 	FAILED("");

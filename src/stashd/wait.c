@@ -94,7 +94,7 @@ wait_over(struct wait *wait, int error, const char *text)
 		peer_doom(p);
 }
 
-/* What has to be started so that it runs: itself, or the topmost one above it that is stopped. NULL: all of the tree. */
+/* What has to be started so that it runs: itself, or the topmost one above it that is stopped.  NULL: the tree. */
 static const struct sup_node *
 stopped_child(const struct sup_node *node)
 {
