@@ -252,7 +252,6 @@ until_got(void *arg)
 	return tp_counts("a").got == 1;
 }
 
-/* Keeper, supervisor, stash and all workers die: what is open goes on with the next stashd. */
 static bool
 until_arrived(void *arg)
 {
@@ -284,6 +283,7 @@ START_TEST(test_events_send_and_die)
 }
 END_TEST
 
+/* Keeper, supervisor, stash and all workers die: what is open goes on with the next stashd. */
 START_TEST(test_all_die_with_a_request_open)
 {
 	tp_begin("");

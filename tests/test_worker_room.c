@@ -202,7 +202,7 @@ START_TEST(test_twice_refused)
 	ck_assert_int_lt(less.image, more.image);
 	answer(again, true);
 	answer(less, false);
-	t_caller_answer(&a);
+	t_caller_answer_growing(&a); /* on a busy machine there may be one question more */
 	ck_assert_str_eq((const char *)a.m.data, "200000");
 	finish();
 }

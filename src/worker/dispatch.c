@@ -112,7 +112,9 @@ fail(struct stash_worker *w, const struct stash_msg *msg, uint64_t hand, int res
 	w->lost_batch = whole;
 	w->batch = 1;
 	note(w, msg, hand);
-	stash__crash_note(w, result, text);
+	/* Of one that is left alone it was hardly this message's fault: the next one tries it again. */
+	if (!w->abandoned)
+		stash__crash_note(w, result, text);
 	w->ending = result;
 }
 

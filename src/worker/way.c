@@ -287,6 +287,8 @@ pause_for(struct stash_worker *w, int64_t deadline, bool (*look)(struct stash_wo
 
 	/* Room comes only after what is safe was let out. */
 	stash__publish_pending(w);
+	if (result >= 0 && w->abandoned)
+		return stash__fail(STASH_E_DOWN, "supervisor and keeper are both dead: nobody will answer");
 	return result;
 }
 
