@@ -142,7 +142,7 @@ END
 END
 	awk '$1 == "items" && ($2 == "process" || $2 == "registry") && $3 == "int" {
 			set = set sprintf("r.%s%s = %d;\n", $2 == "process" ? "process." : "", $4, $4 == "is_supervisor" ? 1 : 100 + ++n)
-			value[$2, $4] = $4 == "is_supervisor" ? 1 + 2 : 100 + n }
+			value[$2, $4] = $4 == "is_supervisor" ? 1 : 100 + n + ($4 == "status" ? 256 : 0) }
 		$1 == "items" && $2 == "event" && $3 == "int" { set = set sprintf("e.%s = %d;\n", $4, 100 + ++n); value[$2, $4] = 100 + n }
 		$1 == "items" { row[$2] = row[$2] sprintf("item(\"%s.%s\", \"%s\", &view, \"%s\", %d);\n", $2, $4, $3, $4, value[$2, $4]) }
 		END { print set "stash__pack_registry(buf, &r);\nstash_buf_data(buf, &data, &len);\nstash_view_init(&view, data, len);"

@@ -16,6 +16,9 @@
 
 /* ---- a process ---- */
 
+/* With the status, of which older libraries take any number: for them it is one that they don't know. */
+#define FAILED 256u
+
 int
 stash__pack_process(struct stash_buf *buf, const struct stash_process *process)
 {
@@ -23,8 +26,8 @@ stash__pack_process(struct stash_buf *buf, const struct stash_process *process)
 	stash_buf_add_text(buf, process->name);
 	stash_buf_add_text(buf, process->child);
 	stash_buf_add_int(buf, process->pid);
-	stash_buf_add_int(buf, process->status);
-	stash_buf_add_int(buf, process->is_supervisor | process->failed << 1);
+	stash_buf_add_int(buf, process->status | (process->failed != 0 ? FAILED : 0));
+	stash_buf_add_int(buf, process->is_supervisor);
 	stash_buf_add_int(buf, (int64_t)process->start_time);
 	stash_buf_add_int(buf, (int64_t)process->incarnation);
 	stash_buf_add_int(buf, (int64_t)process->version);
@@ -48,7 +51,6 @@ int
 stash__view_process(struct stash_view *view, struct stash_process *process)
 {
 	struct stash_process *p = process;
-	uint32_t flags;
 	int wrong;
 
 	memset(p, 0, sizeof *p);
@@ -57,9 +59,9 @@ stash__view_process(struct stash_view *view, struct stash_process *process)
 	wrong |= view_name(view, p->child, sizeof p->child, stash__check_path);
 	p->pid = (int32_t)stash__view_range(view, 0, INT32_MAX);
 	p->status = (uint32_t)stash__view_range(view, 0, UINT32_MAX);
-	flags = (uint32_t)stash__view_range(view, 0, 3);
-	p->is_supervisor = flags & 1;
-	p->failed = flags >> 1;
+	p->failed = (p->status & FAILED) != 0;
+	p->status &= ~FAILED;
+	p->is_supervisor = (uint32_t)stash__view_range(view, 0, 1);
 	p->start_time = (uint64_t)stash_view_int(view);
 	p->incarnation = (uint64_t)stash_view_int(view);
 	p->version = (uint64_t)stash_view_int(view);
