@@ -74,19 +74,14 @@ make_temporary(struct store_backup_file *file)
 	struct stat st = { 0 };
 
 	for (int i = 0; i < NAMES_MAX; i++) {
-		int rc;
-
 		snprintf(file->temporary, sizeof(file->temporary), "%s/" TEMPORARY "XXXXXX", file->dir);
 		file->fd = mkostemp(file->temporary, O_CLOEXEC);
 		if (file->fd < 0)
 			break;
-		rc = stash__give_to_owner(file->fd, file->temporary, file->dir);
 		/* Where there are no locks nobody sweeps either. */
-		if (rc == 0 && (flock(file->fd, LOCK_EX) != 0 || (fstat(file->fd, &st) == 0 && st.st_nlink > 0)))
+		if (flock(file->fd, LOCK_EX) != 0 || (fstat(file->fd, &st) == 0 && st.st_nlink > 0))
 			return 0;
 		store_backup_abort(file);
-		if (rc != 0)
-			return rc;
 	}
 	return stash__fail_errno("%s: nothing can be created in it", file->dir);
 }
@@ -160,6 +155,10 @@ put_in_place(struct store_backup_file *file, struct store_backup *backup)
 {
 	int rc;
 
+	/* Not before it is known what is in it. */
+	rc = stash__give_to_owner(file->fd, file->temporary, file->dir);
+	if (rc != 0)
+		return rc;
 	if (fchmod(file->fd, 0600) != 0 || fsync(file->fd) != 0)
 		return store_fail(errno, "%s: the copy can't be synced", file->dir);
 	rc = give_name(file, backup);
@@ -190,14 +189,18 @@ store_backup_finish(struct store_backup_file *file, const uint8_t id[STORE_ID_LE
 {
 	struct store_options options = given != NULL ? *given : (struct store_options){ 0 };
 	struct store_child_result result = { 0 };
+	char path[STORE_FD_PATH];
 	int rc;
 
 	memset(backup, 0, sizeof(*backup));
 	if (options.map_bytes == 0)
 		options.map_bytes = STORE_MAP_BYTES;
-	rc = store_probe_file(file->temporary, &options, NULL, &result);
+	/* By its descriptor: its name is in somebody's directory. */
+	rc = store_probe_file(store_fd_path(file->fd, path), &options, NULL, &result);
 	if (rc == STASH_E_CORRUPT)
 		rc = fail_damaged(&result);
+	else if (result.code != 0)
+		rc = stash__fail(rc, "%s: the copy can't be looked at: %s", file->dir, result.text);
 	if (rc == 0 && memcmp(result.meta.id, id, STORE_ID_LEN) != 0)
 		rc = stash__fail(STASH_E_CORRUPT, "the copy is of another store than stash.info says");
 	if (rc == 0)

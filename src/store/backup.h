@@ -61,6 +61,9 @@ int store_backup_copy_file(const char *dir, int fd);
 
 /* ---- reading them (backup_info.c) ---- */
 
+/* A path to what this process has open, for the child that looks at it and keeps no descriptor; path is returned. */
+#define STORE_FD_PATH 48
+const char *store_fd_path(int fd, char path[STORE_FD_PATH]);
 /*
  * path: of a backup's database or of its text file, or of a directory: the newest one in there (id: of that store;
  * NULL: of any).  STASH_E_NOENT: there is none; STASH_E_FORMAT: the text file can't be parsed, or another format.

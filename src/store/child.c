@@ -21,6 +21,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "store/backup.h"
 #include "store/env.h"
 
 #define PIPE_FD 3
@@ -124,6 +125,13 @@ judge(int status, uint32_t seconds, struct store_child_result *result)
 		stash__fail(result->code, "the process that was to look at it could not");
 	}
 	strlcpy(result->text, stash_errmsg(), sizeof(result->text));
+}
+
+const char *
+store_fd_path(int fd, char path[STORE_FD_PATH])
+{
+	snprintf(path, STORE_FD_PATH, "/proc/%d/fd/%d", (int)getpid(), fd);
+	return path;
 }
 
 int

@@ -24,26 +24,41 @@
 
 #define NAMES_MAX 100
 
-/* Copies and syncs it; what it has read must have the checksum that the backup had. */
+/* What was read is what was verified before: by its checksum; without one it is looked through, again. */
+static int
+is_the_same(const struct store_backup *backup, int fd, const char *temporary)
+{
+	struct store_options options = { .map_bytes = STORE_MAP_BYTES };
+	struct store_child_result result = { 0 };
+	char sum[STORE_BACKUP_SUM], path[STORE_FD_PATH];
+	int rc;
+
+	if (!backup->has_info) {
+		rc = store_probe_file(store_fd_path(fd, path), &options, NULL, &result);
+		return result.code == 0 ? rc : stash__fail(rc, "%s: its copy: %s", backup->path, result.text);
+	}
+	rc = store_backup_sum(fd, temporary, sum);
+	if (rc == 0 && strcmp(sum, backup->checksum) != 0)
+		rc = stash__fail(STASH_E_CORRUPT, "%s: it changed while it was copied", backup->path);
+	return rc;
+}
+
+/* Copies and syncs it. */
 static int
 copy_in(const char *dir, const struct store_backup *backup, const char *temporary)
 {
-	char sum[STORE_BACKUP_SUM];
 	int to = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
 
 	if (to < 0)
 		return stash__fail_errno("%s: can't be made", temporary);
-	/* Root restores it for the user whose stashd this is. */
-	rc = stash__give_to_owner(to, temporary, dir);
+	rc = store_copy_bytes(backup->path, to);
 	if (rc == 0)
-		rc = store_copy_bytes(backup->path, to);
+		rc = is_the_same(backup, to, temporary);
+	/* Root restores it for the user whose stashd this is: not before it is known what was read. */
+	if (rc == 0)
+		rc = stash__give_to_owner(to, temporary, dir);
 	if (rc == 0 && fsync(to) != 0)
 		rc = store_fail(errno, "%s: can't be synced", temporary);
-	if (rc == 0 && backup->has_info) {
-		rc = store_backup_sum(to, temporary, sum);
-		if (rc == 0 && strcmp(sum, backup->checksum) != 0)
-			rc = stash__fail(STASH_E_CORRUPT, "%s: it changed while it was copied", backup->path);
-	}
 	close(to);
 	return rc;
 }

@@ -29,7 +29,7 @@ struct checking {
 	struct store_findings findings;
 	struct store_report report;
 	struct store_backup backup; /* that is looked at; of a store: the newest */
-	char dir[PATH_MAX]; /* of a store whose database was named */
+	char dir[PATH_MAX];	    /* of a store whose database was named */
 	unsigned slots, backups;
 	int status;
 };
@@ -146,16 +146,15 @@ check_file(struct checking *c, const char *file, const char *what, const char *p
 static int
 check_copy(struct checking *c)
 {
-	char file[64];
+	char file[STORE_FD_PATH];
 	int fd = temporary(), code;
 
 	if (fd < 0)
 		return fd;
 	code = stash__store_copy(c->store, fd, tool_timeout(c->t, WAIT_MS), &c->online);
-	/* The process that looks at it keeps no descriptor: it opens this one's. */
-	snprintf(file, sizeof file, "/proc/%ld/fd/%d", (long)getpid(), fd);
 	if (code == 0)
-		code = check_file(c, file, "store", stash__store_dir(c->store), stash__store_info(c->store)->id);
+		code = check_file(
+		    c, store_fd_path(fd, file), "store", stash__store_dir(c->store), stash__store_info(c->store)->id);
 	close(fd);
 	return code;
 }

@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/pidfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/error.h"
@@ -18,6 +19,26 @@
 #include "stashd/proc.h"
 
 #define WAIT_MS 10000
+
+/*
+ * Its pidfd; -1: it has ended, or was never one of this stashd's. A slot is written by its worker: root must not be
+ * made to kill another user's process by what stands there.
+ */
+static int
+open_owner(const struct restoring *r, pid_t pid, uint64_t start_time)
+{
+	int pidfd = proc_open(pid, start_time);
+	struct stat store, process;
+	char path[40];
+
+	if (pidfd < 0)
+		return -1;
+	snprintf(path, sizeof path, "/proc/%d", (int)pid);
+	if (stat(r->dir, &store) == 0 && stat(path, &process) == 0 && process.st_uid == store.st_uid)
+		return pidfd;
+	close(pidfd);
+	return -1;
+}
 
 /* Whether it has ended within that time; one that nobody has reaped yet has. */
 static bool
@@ -42,7 +63,7 @@ tell(const struct restoring *r, const char *name, pid_t pid, const char *what)
 static int
 show_one(void *arg, const char *name, pid_t pid, uint64_t start_time)
 {
-	int pidfd = proc_open(pid, start_time);
+	int pidfd = open_owner(arg, pid, start_time);
 
 	if (pidfd < 0)
 		return STASH_OK;
@@ -55,7 +76,7 @@ show_one(void *arg, const char *name, pid_t pid, uint64_t start_time)
 static int
 end_one(void *arg, const char *name, pid_t pid, uint64_t start_time)
 {
-	int pidfd = proc_open(pid, start_time), code = STASH_OK;
+	int pidfd = open_owner(arg, pid, start_time), code = STASH_OK;
 
 	if (pidfd < 0)
 		return STASH_OK;

@@ -188,7 +188,7 @@ make_info(struct restoring *r)
 static void
 tell_undo(const struct restoring *r, const char *aside, const char *slots)
 {
-	bool keep = r->slots > 0 && (tool_has(r->t, 'k') || *slots != '\0');
+	bool keep = r->slots > 0; /* they are there, or come back */
 	FILE *out = r->t->out;
 	char path[PATH_MAX + 64];
 
