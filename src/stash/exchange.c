@@ -226,6 +226,8 @@ stash__exchange_discard(const char *run_dir, char aside[PATH_MAX])
 	if (from < 0)
 		return errno == ENOENT ? STASH_OK : stash__fail_errno("%s", run_dir);
 	result = make_aside(run_dir, aside);
+	if (result < 0)
+		aside[0] = '\0';
 	to = result == STASH_OK ? open(aside, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
 	if (result == STASH_OK && to < 0)
 		result = stash__fail_errno("%s", aside);
