@@ -123,7 +123,7 @@ stash__exchange_each(const char *run_dir, const struct stash__origin *origin,
 /* ---- owners ---- */
 
 struct naming {
-	int (*fn)(void *arg, const char *name, pid_t pid, uint64_t start_time);
+	int (*fn)(void *arg, const char *name, const struct stash__slot_owner *);
 	void *arg;
 };
 
@@ -132,7 +132,9 @@ name_owner(void *arg, int dir, const char *name, int fd)
 {
 	const struct naming *n = arg;
 	char file[STASH__SLOT_FILE_MAX];
+	struct stash__slot_owner owner;
 	struct stash__out_page page;
+	struct stat st;
 	uint64_t pid = 0;
 	int out;
 
@@ -141,15 +143,19 @@ name_owner(void *arg, int dir, const char *name, int fd)
 	out = openat(dir, file, O_RDONLY | O_CLOEXEC);
 	if (out < 0)
 		return STASH_OK;
-	if (stash__read_at(out, &page, sizeof page, 0) == (ssize_t)sizeof page && page.magic == STASH__MAGIC_OUT)
+	if (fstat(out, &st) == 0 && stash__read_at(out, &page, sizeof page, 0) == (ssize_t)sizeof page &&
+	    page.magic == STASH__MAGIC_OUT)
 		pid = atomic_load(&page.owner_pid);
 	close(out);
-	return pid == 0 || pid > INT32_MAX ? STASH_OK : n->fn(n->arg, name, (pid_t)pid, atomic_load(&page.owner_start));
+	if (pid == 0 || pid > INT32_MAX)
+		return STASH_OK;
+	owner = (struct stash__slot_owner){ (pid_t)pid, st.st_uid, atomic_load(&page.owner_start) };
+	return n->fn(n->arg, name, &owner);
 }
 
 int
 stash__exchange_owners(const char *run_dir, const struct stash__origin *origin,
-    int (*fn)(void *arg, const char *name, pid_t pid, uint64_t start_time), void *arg)
+    int (*fn)(void *arg, const char *name, const struct stash__slot_owner *), void *arg)
 {
 	struct naming n = { fn, arg };
 

@@ -19,12 +19,17 @@
  */
 int stash__exchange_each(const char *run_dir, const struct stash__origin *,
     int (*fn)(void *arg, const char *name, const struct stash__base *base), void *arg);
-/*
- * Calls fn for each of these slots that had an owner, with its process as the owner has noted it: by its start time,
- * in clock ticks since boot, it is known from another one of that pid.  Until it returns other than 0.
- */
+/* The process that a slot's owner has noted: by its start time, in clock ticks since boot, it is known from another one
+ * of that pid; uid: whose the slot is, and so could write it. */
+struct stash__slot_owner {
+	pid_t pid;
+	uid_t uid;
+	uint64_t start_time;
+};
+
+/* Calls fn for each of these slots that had an owner, until it returns other than 0. */
 int stash__exchange_owners(const char *run_dir, const struct stash__origin *,
-    int (*fn)(void *arg, const char *name, pid_t, uint64_t start_time), void *arg);
+    int (*fn)(void *arg, const char *name, const struct stash__slot_owner *), void *arg);
 /*
  * The slots are right: what they hold counts as not stored, so the next stash process stores it, over what the store
  * has.  To be called before the store is exchanged, too: it never does harm.

@@ -25,16 +25,16 @@
  * made to kill another user's process by what stands there.
  */
 static int
-open_owner(const struct restoring *r, pid_t pid, uint64_t start_time)
+open_owner(const struct stash__slot_owner *owner)
 {
-	int pidfd = proc_open(pid, start_time);
-	struct stat store, process;
+	int pidfd = proc_open(owner->pid, owner->start_time);
+	struct stat process;
 	char path[40];
 
 	if (pidfd < 0)
 		return -1;
-	snprintf(path, sizeof path, "/proc/%d", (int)pid);
-	if (stat(r->dir, &store) == 0 && stat(path, &process) == 0 && process.st_uid == store.st_uid)
+	snprintf(path, sizeof path, "/proc/%d", (int)owner->pid);
+	if (stat(path, &process) == 0 && process.st_uid == owner->uid)
 		return pidfd;
 	close(pidfd);
 	return -1;
@@ -61,35 +61,35 @@ tell(const struct restoring *r, const char *name, pid_t pid, const char *what)
 }
 
 static int
-show_one(void *arg, const char *name, pid_t pid, uint64_t start_time)
+show_one(void *arg, const char *name, const struct stash__slot_owner *owner)
 {
-	int pidfd = open_owner(arg, pid, start_time);
+	int pidfd = open_owner(owner);
 
 	if (pidfd < 0)
 		return STASH_OK;
 	if (!is_over(pidfd, 0))
-		tell(arg, name, pid, "it will be killed");
+		tell(arg, name, owner->pid, "it will be killed");
 	close(pidfd);
 	return STASH_OK;
 }
 
 static int
-end_one(void *arg, const char *name, pid_t pid, uint64_t start_time)
+end_one(void *arg, const char *name, const struct stash__slot_owner *owner)
 {
-	int pidfd = open_owner(arg, pid, start_time), code = STASH_OK;
+	int pidfd = open_owner(owner), code = STASH_OK;
 
 	if (pidfd < 0)
 		return STASH_OK;
 	if (!is_over(pidfd, 0)) {
 		if (pidfd_send_signal(pidfd, SIGKILL, NULL, 0) != 0 && errno != ESRCH)
 			code = stash__fail_errno(
-			    "process %d of %s is left from before, and can't be killed", (int)pid, name);
+			    "process %d of %s is left from before, and can't be killed", (int)owner->pid, name);
 		else if (!is_over(pidfd, WAIT_MS))
 			code = stash__fail(STASH_E_BUSY,
 			    "process %d of %s is left from before, was killed, and hasn't ended yet: try again",
-			    (int)pid, name);
+			    (int)owner->pid, name);
 		else
-			tell(arg, name, pid, "killed");
+			tell(arg, name, owner->pid, "killed");
 	}
 	close(pidfd);
 	return code;
