@@ -100,6 +100,31 @@ START_TEST(test_a_strangers_pid_in_a_slot)
 }
 END_TEST
 
+/* Behind its exec no supervisor's death takes it along. */
+static bool
+sleeps(void *arg)
+{
+	const pid_t *pid = arg;
+	char path[64], name[16] = "";
+	FILE *file;
+
+	snprintf(path, sizeof path, "/proc/%d/comm", (int)*pid);
+	file = fopen(path, "re");
+	if (file == NULL)
+		return false;
+	(void)!fgets(name, sizeof name, file);
+	fclose(file);
+	return strcmp(name, "sleep\n") == 0;
+}
+
+static bool
+is_reaped(void *arg)
+{
+	const pid_t *pid = arg;
+
+	return waitpid(*pid, NULL, WNOHANG) == *pid;
+}
+
 /* It keeps no state and nobody calls it; still the next stashd must know it from what it starts. */
 START_TEST(test_a_program_without_a_name_is_found)
 {
@@ -111,10 +136,11 @@ START_TEST(test_a_program_without_a_name_is_found)
 	    "  { id = \"a\"; name = \"\"; exec = [\"/bin/sleep\", \"1000\"]; notify = \"none\"; } ); };");
 	before = t_pid(&d, T_WORKER, "unnamed~root~a");
 	ck_assert_int_gt(before, 0);
+	ck_assert(t_wait_for(sleeps, &before, 10000));
 	t_murder_stashd(&d);
 	ck_assert_int_eq(waitpid(before, NULL, WNOHANG), 0);
 	t_stashd_start(&d, NULL);
-	ck_assert_int_eq(waitpid(before, NULL, WNOHANG), before);
+	ck_assert(t_wait_for(is_reaped, &before, 10000));
 	t_stashd_stop(&d, 20000);
 }
 END_TEST
