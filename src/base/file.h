@@ -31,9 +31,9 @@ stash__read_at(int fd, void *to, size_t len, off_t at)
 
 /*
  * What root makes in a directory of another user's would be root's, and that user's stashd couldn't open it.  So it is
- * given to the owner of the directory (user and group), before it has its name, and when it is known what is in it.  Only what was made by the
- * caller is: whoever owns the directory may have put there a link to something else.  0, also for everybody but root
- * and where root owns the directory, or STASH_E_* with a sentence; path: of the file, for it.
+ * given to the owner of the directory (user and group), before it has its name, and when it is known what is in it.
+ * Only what was made by the caller is: whoever owns the directory may have put there a link to something else.  0, also
+ * for everybody but root and where root owns the directory, or STASH_E_* with a sentence; path: of the file, for it.
  */
 int stash__give_to_owner(int fd, const char *path, const char *dir);
 /* Makes an empty file (0600) for that owner, for a function that opens it or makes it, unless there is one; does

@@ -21,7 +21,7 @@ struct restoring {
 	struct pidfh *pid_lock;
 	int store_lock;	 /* -1: not had */
 	int source_lock; /* of the store whose own database is to be restored; -1: none such */
-	bool has_info;	/* false: there is no store here yet, or its stash.info is lost */
+	bool has_info;	 /* false: there is no store here yet, or its stash.info is lost */
 	struct stash__info info;
 	struct stash__origin origin;
 	bool has_data, damaged; /* of the database that is there */
