@@ -194,9 +194,11 @@ say(struct t_world *t, const struct stash_buf *message, const int *fds, int nfds
 {
 	const void *data;
 	size_t len;
+	int result;
 
 	ck_assert_int_eq(stash_buf_data(message, &data, &len), 0);
-	ck_assert_int_eq(stash__sock_send(t->control, data, len, fds, nfds), 0);
+	result = stash__sock_send(t->control, data, len, fds, nfds);
+	ck_assert(result == 0 || result == STASH_E_DOWN); /* one that ends at once doesn't hear all of it */
 	stash__bell_wake(&t->bell_page->asleep, t->bell);
 }
 
