@@ -128,7 +128,7 @@ to_supervisor(const uint8_t *data, size_t size)
 	struct event_base *events = event_base_new();
 	struct keeplink k;
 	struct stash_buf *buf;
-	uint64_t starts;
+	bool begun = false;
 	int sockets[2];
 
 	pair(sockets);
@@ -144,8 +144,10 @@ to_supervisor(const uint8_t *data, size_t size)
 	/* It always ends; a keeper that doesn't is waited for. */
 	buf = mail_begin(STASH__K_END, 0);
 	stash_buf_add_int(buf, 1);
+	if (size % 2 != 0) /* else as an older one says it */
+		stash_buf_add_int(buf, 1);
 	(void)mail_send(sockets[1], buf, NULL, 0);
-	(void)keep_fetch(&k, on_item, NULL, &starts);
+	(void)keep_fetch(&k, on_item, NULL, &begun);
 	STASH_ASSERT(events != NULL && keep_watch(&k, events) == 0);
 	(void)event_base_loop(events, EVLOOP_NONBLOCK);
 	keep_close(&k);
