@@ -12,24 +12,7 @@
 
 #include <stash/stash.h>
 
-#include "shm/wire.h"
 #include "testlib_admin.h"
-
-static int
-slot_files(void)
-{
-	char path[PATH_MAX];
-	int n = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof path, "%.4000s/" STASH__SLOT_DIR, t_run_of(&stashd));
-	dir = opendir(path);
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
 
 static int
 fds_of(pid_t pid)
@@ -55,7 +38,8 @@ struct traces {
 static struct traces
 look(void)
 {
-	return (struct traces){ slot_files(), fds_of(t_pid(&stashd, T_SUPERVISOR, NULL)), fds_of(stashd.proc.pid) };
+	return (
+	    struct traces){ admin_slot_files(), fds_of(t_pid(&stashd, T_SUPERVISOR, NULL)), fds_of(stashd.proc.pid) };
 }
 
 static bool

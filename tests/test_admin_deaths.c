@@ -2,7 +2,6 @@
 /*
  * OTP's administrative calls over the death of the supervisor and of everything, and names that come and go.
  */
-#include <dirent.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -11,7 +10,6 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "shm/wire.h"
 #include "testlib_admin.h"
 
 /* ---- over deaths of the supervisor ---- */
@@ -237,28 +235,12 @@ END_TEST
 
 /* ---- names come and go ---- */
 
-static int
-slot_files(void)
-{
-	char path[PATH_MAX];
-	int n = 0;
-	DIR *dir;
-
-	snprintf(path, sizeof path, "%.4000s/" STASH__SLOT_DIR, t_run_of(&stashd));
-	dir = opendir(path);
-	ck_assert_ptr_nonnull(dir);
-	while (readdir(dir) != NULL)
-		n++;
-	closedir(dir);
-	return n;
-}
-
 static bool
 has_as_many(void *arg)
 {
 	const int *files = arg;
 
-	return slot_files() == *files;
+	return admin_slot_files() == *files;
 }
 
 START_TEST(names_that_are_gone_leave_no_slot)
@@ -270,7 +252,7 @@ START_TEST(names_that_are_gone_leave_no_slot)
 	int before;
 
 	admin_begin();
-	before = slot_files();
+	before = admin_slot_files();
 	other = t_client(&stashd);
 	for (int round = 1; round <= 2; round++) {
 		for (int i = 0; i < NAMES; i++) {
@@ -282,11 +264,11 @@ START_TEST(names_that_are_gone_leave_no_slot)
 			GIVES(stash_start_child(client, "root/pool", &one, NULL, LONG_MS), 0, "");
 			t_expect_call(other, names[i], "count", "", count);
 		}
-		ck_assert_int_gt(slot_files(), before);
+		ck_assert_int_gt(admin_slot_files(), before);
 		for (int i = 0; i < NAMES; i++)
 			GIVES(stash_terminate_child(client, "root/pool", names[i], LONG_MS), 0, "");
 		ck_assert_msg(
-		    t_wait_for(has_as_many, &before, LONG_MS), "%d files instead of %d", slot_files(), before);
+		    t_wait_for(has_as_many, &before, LONG_MS), "%d files instead of %d", admin_slot_files(), before);
 	}
 	stash_client_close(other);
 	admin_end();
@@ -306,8 +288,8 @@ use_names(unsigned from, unsigned to, const int *files)
 		GIVES(stash_start_child(client, "root/pool", &one, NULL, LONG_MS), 0, "");
 		GIVES(stash_terminate_child(client, "root/pool", name, LONG_MS), 0, "");
 	}
-	ck_assert_msg(
-	    t_wait_for(has_as_many, (void *)(uintptr_t)files, LONG_MS), "%d files instead of %d", slot_files(), *files);
+	ck_assert_msg(t_wait_for(has_as_many, (void *)(uintptr_t)files, LONG_MS), "%d files instead of %d",
+	    admin_slot_files(), *files);
 }
 
 /* A name took a KiB; in the memory that sanitizers keep for themselves nothing can be told. */
@@ -320,7 +302,7 @@ START_TEST(names_that_are_gone_leave_no_memory)
 	pid_t supervisor;
 
 	admin_begin();
-	files = slot_files();
+	files = admin_slot_files();
 	supervisor = t_pid(&stashd, T_SUPERVISOR, NULL);
 	use_names(0, FEW, &files);
 	before = t_memory(supervisor);

@@ -53,11 +53,7 @@ begin(bool ack_disk)
 static void
 finish(void)
 {
-	ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
-	ck_assert_int_eq(t_world_wait(&t), 0);
-	t_caller_close(&a);
-	t_world_close(&t);
-	ck_assert_uint_eq(t.broken, 0);
+	t_world_finish(&t, &a);
 }
 
 static bool

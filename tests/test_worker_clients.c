@@ -98,20 +98,13 @@ static struct t_caller a;
 static void
 begin(const struct stash_behaviour *behaviour)
 {
-	t_world_open(&t, sizeof(struct open));
-	t_caller_open(&a, &t, t_world_channel(&t, RING));
-	t_world_start(&t, behaviour, false);
-	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
+	t_world_begin(&t, &a, behaviour, sizeof(struct open), RING);
 }
 
 static void
 finish(void)
 {
-	ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
-	ck_assert_int_eq(t_world_wait(&t), 0);
-	t_caller_close(&a);
-	t_world_close(&t);
-	ck_assert_uint_eq(t.broken, 0);
+	t_world_finish(&t, &a);
 }
 
 /* ---- answers that come later ---- */

@@ -59,19 +59,13 @@ static struct t_caller a;
 static void
 begin(void)
 {
-	t_world_open(&t, sizeof(struct sleeper));
-	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
-	t_world_start(&t, &sleeper, false);
-	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
+	t_world_begin(&t, &a, &sleeper, sizeof(struct sleeper), STASH__RING_MIN);
 }
 
 static void
 finish(void)
 {
-	ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
-	ck_assert_int_eq(t_world_wait(&t), 0);
-	t_caller_close(&a);
-	t_world_close(&t);
+	t_world_finish(&t, &a);
 }
 
 static bool

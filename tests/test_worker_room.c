@@ -98,20 +98,13 @@ answer(struct question q, bool refuses)
 static void
 begin(void)
 {
-	t_world_open(&t, 64);
-	t_caller_open(&a, &t, t_world_channel(&t, STASH__RING_MIN));
-	t_world_start(&t, &blob, false);
-	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
+	t_world_begin(&t, &a, &blob, 64, STASH__RING_MIN);
 }
 
 static void
 finish(void)
 {
-	ck_assert_int_eq(kill(t.pid, SIGTERM), 0);
-	ck_assert_int_eq(t_world_wait(&t), 0);
-	t_caller_close(&a);
-	t_world_close(&t);
-	ck_assert_uint_eq(t.broken, 0);
+	t_world_finish(&t, &a);
 }
 
 /* Traffic that fills half of the ring again and again: a larger one is asked for, and not waited for. */

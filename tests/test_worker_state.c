@@ -170,10 +170,7 @@ static struct t_caller a;
 static void
 begin(const struct stash_behaviour *behaviour)
 {
-	t_world_open(&t, 64);
-	t_caller_open(&a, &t, t_world_channel(&t, 4 * STASH__RING_MIN));
-	t_world_start(&t, behaviour, false);
-	ck_assert_int_eq(t_world_ready(&t), STASH_OK);
+	t_world_begin(&t, &a, behaviour, 64, 4 * STASH__RING_MIN);
 }
 
 static int

@@ -4,9 +4,12 @@
  */
 #include "testlib_admin.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "shm/wire.h"
 
 struct t_stashd stashd;
 struct stash_client *client;
@@ -104,4 +107,20 @@ admin_children(const char *supervisor, const char *lines)
 
 	admin_gives(__LINE__, stash_which_children(client, supervisor, add_line, text, LONG_MS), 0, "");
 	ck_assert_str_eq(text, lines);
+}
+
+int
+admin_slot_files(void)
+{
+	char path[PATH_MAX];
+	int n = 0;
+	DIR *dir;
+
+	snprintf(path, sizeof path, "%.4000s/" STASH__SLOT_DIR, t_run_of(&stashd));
+	dir = opendir(path);
+	ck_assert_ptr_nonnull(dir);
+	while (readdir(dir) != NULL)
+		n++;
+	closedir(dir);
+	return n;
 }

@@ -33,6 +33,9 @@ void admin_counts(
     int line, const char *supervisor, unsigned specs, unsigned active, unsigned supervisors, unsigned workers);
 #define COUNTS(...) admin_counts(__LINE__, __VA_ARGS__)
 
+/* How many files the slots are, with what a directory always has. */
+int admin_slot_files(void);
+
 /* which_children in a line: "ID,worker,running ...". */
 void admin_children(const char *supervisor, const char *lines);
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -503,4 +504,24 @@ t_caller_expect(struct t_caller *a, const char *tag, const char *text, int code,
 	ck_assert_uint_eq(a->m.head.number, number);
 	ck_assert_int_eq(a->m.head.code, code);
 	ck_assert_str_eq((const char *)a->m.data, answer);
+}
+
+void
+t_world_begin(struct t_world *t, struct t_caller *a, const struct stash_behaviour *behaviour, uint64_t image_bytes,
+    uint64_t ring_bytes)
+{
+	t_world_open(t, image_bytes);
+	t_caller_open(a, t, t_world_channel(t, ring_bytes));
+	t_world_start(t, behaviour, false);
+	ck_assert_int_eq(t_world_ready(t), STASH_OK);
+}
+
+void
+t_world_finish(struct t_world *t, struct t_caller *a)
+{
+	ck_assert_int_eq(kill(t->pid, SIGTERM), 0);
+	ck_assert_int_eq(t_world_wait(t), 0);
+	t_caller_close(a);
+	t_world_close(t);
+	ck_assert_uint_eq(t->broken, 0);
 }

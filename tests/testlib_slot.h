@@ -84,6 +84,10 @@ struct t_caller {
 
 void t_caller_open(struct t_caller *, struct t_world *, unsigned channel);
 void t_caller_close(struct t_caller *);
+/* A world with one caller, whose worker is ready; and its end, in order, without a broken rule. */
+void t_world_begin(
+    struct t_world *, struct t_caller *, const struct stash_behaviour *, uint64_t image_bytes, uint64_t ring_bytes);
+void t_world_finish(struct t_world *, struct t_caller *);
 /* Publishes a message of that kind; its number. */
 uint64_t t_caller_send(struct t_caller *, uint32_t kind, const char *tag, const char *text);
 /* A call. */

@@ -191,9 +191,9 @@ STASH_API int stash_request(struct stash_worker *worker, const char *name, const
  * its transition and arrive once, whoever crashes; so do those of an event
  * handler from when they have returned 0, which is when they are in the worker's
  * slot. Its other calls block, may only be made in a callback, leave at once, and
- * are made again when the callback is run again; a call to oneself is STASH_E_DEADLOCK, in a ring it gets its
- * timeout. Context: callback; event: casts and sends only, the others give
- * STASH_E_INVAL. Since 0.1.0.
+ * are made again when the callback is run again; a call to oneself is
+ * STASH_E_DEADLOCK, in a ring it gets its timeout. Context: callback; event:
+ * casts and sends only, the others give STASH_E_INVAL. Since 0.1.0.
  */
 STASH_API struct stash_client *stash_worker_client(struct stash_worker *worker);
 

@@ -2,8 +2,8 @@
 /*
  * room.c: room in a worker's slot.  What doesn't fit is waited for; what soon may not fit is asked for ahead, while
  * there is room for what is there.  When that can't be had (the run directory is full) clients are told by a mark in
- * their channels, and send no more until it can: so a call is refused before it is run, and not after a callback has
- * made a state that can't be committed.
+ * their channels, and send no more until it can; a call that was on its way is refused: before it is run, and not after
+ * a callback has made a state that can't be committed.
  */
 #include <stdlib.h>
 #include <syslog.h>
