@@ -300,6 +300,28 @@ START_TEST(test_ring_moves_when_it_has_grown)
 END_TEST
 
 /* The name of a worker is known by its file, whole, and to whoever has just a descriptor. */
+START_TEST(test_name_of_a_slot_file)
+{
+	char name[STASH_NAME_MAX + 1], file[STASH_NAME_MAX + 8];
+
+	ck_assert(stash__slot_name(name, "web.value.in", "in"));
+	ck_assert_str_eq(name, "web.value");
+	ck_assert(stash__slot_name(name, "in.bell", "bell"));
+	ck_assert_str_eq(name, "in");
+	ck_assert(!stash__slot_name(name, ".in", "in"));
+	ck_assert(!stash__slot_name(name, "in", "in"));
+	ck_assert(!stash__slot_name(name, "within", "in"));
+	ck_assert(!stash__slot_name(name, "a.out", "in"));
+	ck_assert(!stash__slot_name(name, "a.in.new", "in"));
+	ck_assert(!stash__slot_name(name, "\x01.in", "in"));
+	memset(file, 'a', sizeof file);
+	strcpy(file + STASH_NAME_MAX, ".in");
+	ck_assert(stash__slot_name(name, file, "in"));
+	strcpy(file + STASH_NAME_MAX, "a.in");
+	ck_assert(!stash__slot_name(name, file, "in"));
+}
+END_TEST
+
 START_TEST(test_slot_file_of_a_name)
 {
 	int dir = open(t_run_dir(), O_RDONLY | O_DIRECTORY | O_CLOEXEC), made, fd;
@@ -512,6 +534,7 @@ suite(void)
 	tcase_add_test(slot, test_damaged_entry_is_noticed);
 	tcase_add_test(slot, test_ring_moves_when_it_has_grown);
 	tcase_add_test(slot, test_slot_file_of_a_name);
+	tcase_add_test(slot, test_name_of_a_slot_file);
 	tcase_add_test(slot, test_slot_of_another_origin);
 	tcase_add_test(slot, test_base_is_never_torn);
 	tcase_add_test(slot, test_base_grows);

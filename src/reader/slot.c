@@ -13,8 +13,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include <bsd/string.h>
-
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/name.h"
@@ -362,12 +360,7 @@ stash__slot_names(struct stash_store *store, int (*fn)(void *arg, const char *na
 		return result;
 	}
 	while (result == STASH_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-		size_t len = strlen(entry->d_name);
-
-		if (len < 4 || len - 3 > STASH_NAME_MAX || strcmp(entry->d_name + len - 3, ".in") != 0)
-			continue;
-		strlcpy(name, entry->d_name, len - 2);
-		if (stash__check_name(name) == STASH_OK)
+		if (stash__slot_name(name, entry->d_name, "in"))
 			result = fn(arg, name);
 	}
 	if (result == STASH_OK && errno != 0)

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "base/name.h"
 #include "shm/map.h"
 
 static uint64_t
@@ -23,6 +24,18 @@ void
 stash__slot_file(char file[STASH__SLOT_FILE_MAX], const char *name, const char *half)
 {
 	snprintf(file, STASH__SLOT_FILE_MAX, "%s.%s", name, half);
+}
+
+bool
+stash__slot_name(char name[STASH_NAME_MAX + 1], const char *file, const char *half)
+{
+	size_t len = strlen(file), n = strlen(half) + 1;
+
+	if (len <= n || len - n > STASH_NAME_MAX || file[len - n] != '.' || strcmp(file + len - n + 1, half) != 0)
+		return false;
+	memcpy(name, file, len - n);
+	name[len - n] = '\0';
+	return stash__check_name(name) == STASH_OK;
 }
 
 bool

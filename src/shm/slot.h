@@ -133,6 +133,8 @@ void stash__record_put(unsigned char *at, struct stash__record *, const char *ta
 /* ---- file names in the slot directory ---- */
 enum { STASH__SLOT_FILE_MAX = STASH_NAME_MAX + 8 };
 void stash__slot_file(char file[STASH__SLOT_FILE_MAX], const char *name, const char *half /* "out", "in", "bell" */);
+/* The other way; false: the file is no such half, or what is before its end is no name. */
+bool stash__slot_name(char name[STASH_NAME_MAX + 1], const char *file, const char *half);
 /* Whether that descriptor was opened by this name; false also where that can't be told. */
 bool stash__slot_file_is(int fd, const char *name, const char *half);
 

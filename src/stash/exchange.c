@@ -14,7 +14,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/name.h"
 #include "shm/rows.h"
 #include "shm/wire.h"
 #include "stash/exchange.h"
@@ -22,20 +21,6 @@
 #define NAMES_MAX 100
 
 typedef int each_fn(void *arg, int dir, const char *name, int fd);
-
-/* The name of a slot by its in half; false: it is another file. */
-static bool
-name_of(char name[STASH_NAME_MAX + 1], const char *file)
-{
-	static const char end[] = ".in";
-	size_t len = strlen(file), n = sizeof end - 1;
-
-	if (len <= n || len - n > STASH_NAME_MAX || strcmp(file + len - n, end) != 0)
-		return false;
-	memcpy(name, file, len - n);
-	name[len - n] = '\0';
-	return stash__check_name(name) == STASH_OK;
-}
 
 /* Whether an in half is of this boot and of this store. */
 static bool
@@ -56,7 +41,8 @@ each_file(DIR *dir, const struct stash__origin *origin, each_fn *fn, void *arg)
 	int result = STASH_OK;
 
 	while (result == STASH_OK && (d = readdir(dir)) != NULL) {
-		int fd = name_of(name, d->d_name) ? openat(dirfd(dir), d->d_name, O_RDWR | O_CLOEXEC) : -1;
+		int fd = stash__slot_name(name, d->d_name, "in") ? openat(dirfd(dir), d->d_name, O_RDWR | O_CLOEXEC) :
+								   -1;
 
 		if (fd < 0)
 			continue;

@@ -13,7 +13,6 @@
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/name.h"
 #include "stash/inside.h"
 
 enum whose { OURS, HALF_MADE, OLD_BOOT, STRANGE };
@@ -109,19 +108,6 @@ ends_in(const char *file, const char *end)
 	return len > n && strcmp(file + len - n, end) == 0;
 }
 
-/* The name of a file that ends so; false: it doesn't, or that is no name. */
-static bool
-name_of(char name[STASH_NAME_MAX + 1], const char *file, const char *end)
-{
-	size_t len = strlen(file) - strlen(end);
-
-	if (!ends_in(file, end) || len > STASH_NAME_MAX)
-		return false;
-	memcpy(name, file, len);
-	name[len] = '\0';
-	return stash__check_name(name) == STASH_OK;
-}
-
 /* Pass 1: all with an in half; pass 2: what is left over of others. */
 static int
 scan_pass(struct stash *s, DIR *dir, int pass)
@@ -132,11 +118,11 @@ scan_pass(struct stash *s, DIR *dir, int pass)
 
 	rewinddir(dir);
 	while (result == STASH_OK && (errno = 0, d = readdir(dir)) != NULL) {
-		if (pass == 1 && name_of(name, d->d_name, ".in"))
+		if (pass == 1 && stash__slot_name(name, d->d_name, "in"))
 			result = find(s, name);
 		else if (pass == 2 &&
-		    (name_of(name, d->d_name, ".out") || name_of(name, d->d_name, ".bell") ||
-			name_of(name, d->d_name, ".fifo")) &&
+		    (stash__slot_name(name, d->d_name, "out") || stash__slot_name(name, d->d_name, "bell") ||
+			stash__slot_name(name, d->d_name, "fifo")) &&
 		    stash__slot_find(s, name) == NULL)
 			stash__slot_unlink(s, name);
 		else if (pass == 2 && ends_in(d->d_name, ".new"))

@@ -7,15 +7,11 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "base/error.h"
 #include "base/file.h"
-#include "base/name.h"
 #include "stashd/server.h"
-
-#define HALF ".in" /* made last and deleted first: what has one is a slot */
 
 /* What its specification would say: of its slot nothing is to change, nor of what the store has of it. */
 static void
@@ -52,12 +48,11 @@ clear_up(struct worker *w)
 	w->gone = true;
 	w->status = STASH_STOPPED;
 	w->down_due = true;
-	if (has_slot_file(w)) {
+	if (has_slot_file(w))
 		take_options(w);
-		takeover_expect(w);
-	} else if (!LIST_EMPTY(&w->channels)) {
-		takeover_expect(w);
-	}
+	else if (LIST_EMPTY(&w->channels))
+		return;
+	takeover_expect(w);
 }
 
 /* The name of a slot that nobody else has spoken of. */
@@ -65,13 +60,9 @@ static int
 find(struct server *s, const char *file)
 {
 	char name[STASH_NAME_MAX + 1];
-	size_t len = strlen(file), end = strlen(HALF);
 
-	if (len <= end || len - end > STASH_NAME_MAX || strcmp(file + len - end, HALF) != 0)
-		return 0;
-	memcpy(name, file, len - end);
-	name[len - end] = '\0';
-	return stash__check_name(name) < 0 || worker_get(s, name) != NULL ? 0 : STASH_E_NOMEM;
+	/* The in half is made last and deleted first: what has one is a slot. */
+	return !stash__slot_name(name, file, "in") || worker_get(s, name) != NULL ? 0 : STASH_E_NOMEM;
 }
 
 int
