@@ -315,9 +315,9 @@ START_TEST(test_name_of_a_slot_file)
 	ck_assert(!stash__slot_name(name, "a.in.new", "in"));
 	ck_assert(!stash__slot_name(name, "\x01.in", "in"));
 	memset(file, 'a', sizeof file);
-	strcpy(file + STASH_NAME_MAX, ".in");
+	memcpy(file + STASH_NAME_MAX, ".in", sizeof ".in");
 	ck_assert(stash__slot_name(name, file, "in"));
-	strcpy(file + STASH_NAME_MAX, "a.in");
+	memcpy(file + STASH_NAME_MAX, "a.in", sizeof "a.in");
 	ck_assert(!stash__slot_name(name, file, "in"));
 }
 END_TEST
